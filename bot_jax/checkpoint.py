@@ -1,0 +1,89 @@
+"""Checkpoints: what is saved, when, and how it comes back.
+
+Saved is the whole `TrainState`, since position in the data is the step and there is nothing
+else to remember. Orbax writes asynchronously into a temporary directory and renames it when it
+is complete, so a checkpoint is either whole or absent.
+"""
+
+from pathlib import Path
+
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from bot_jax.errors import InputError
+from bot_jax.parallel import Layout, replicated_like
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one directory. Use as a context manager.
+
+    Leaving the context waits for the checkpoint that is being written.
+    """
+
+    def __init__(self, directory: Path, *, keep_last: int = 1, keep_best: int = 0):
+        """Opens or creates the directory; keeps the newest and, by top-1, the best."""
+        policies = [LatestN(keep_last)]
+        if keep_best:
+            policies.append(
+                BestN(get_metric_fn=_top1, n=keep_best, keep_checkpoints_without_metrics=False)
+            )
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_top1,
+            preservation_policy=AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+        )
+        self._directory = directory
+        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._manager.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state, metrics: dict | None = None) -> None:
+        """Begins to save `state`; `metrics` are those of an evaluation at this step.
+
+        Returns as soon as the device's memory is copied. Does nothing where this step is saved
+        already.
+        """
+        if step != self.latest_step:
+            metrics = metrics and {name: float(metrics[name]) for name in ("top1", "top5", "loss")}
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
+
+    def wait(self) -> None:
+        """Waits until what was saved is on disk, and raises what went wrong, if anything."""
+        self._manager.wait_until_finished()
+
+    def restore(self, like, layout: Layout, step: int | None = None):
+        """Loads a checkpoint onto the devices of `layout`, whatever devices wrote it.
+
+        Args:
+          like: a state, or part of one, with the shapes and dtypes that are expected.
+          layout: where the arrays go.
+          step: which checkpoint; default the newest.
+
+        Raises:
+          InputError: there is no checkpoint, or it holds a different model.
+        """
+        step = self.latest_step if step is None else step
+        if step is None:
+            raise InputError(f"There is no checkpoint in {self._directory}.")
+        try:
+            return self._manager.restore(
+                step, args=ocp.args.StandardRestore(replicated_like(like, layout))
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"The checkpoint of step {step} in {self._directory} does not fit this "
+                f"configuration (another model, optimiser or number of classes?): {error}"
+            ) from error
+
+
+def _top1(metrics) -> float:
+    return metrics["top1"]

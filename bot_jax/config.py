@@ -1,0 +1,198 @@
+"""Configurations: load a file, apply overrides, check, write, compare.
+
+A configuration file is Python (so it is code: run only files that you trust) with a function
+``get_config()`` or ``get_config(row)`` that returns an `ml_collections.ConfigDict` with the
+fields of configs/default.py.
+"""
+
+import ast
+import importlib.util
+import inspect
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from bot_jax.errors import InputError, suggest
+
+# Fields below this one are keyword arguments of the model, which knows best what is valid.
+_OPEN = "model.options"
+
+
+def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
+    """Loads a configuration.
+
+    Args:
+      location: "FILE.py" or "FILE.py:ROW".
+      overrides: "field.subfield=value" each.
+
+    Returns:
+      The resolved, checked and locked configuration; its field `name` is "FILE:ROW" without
+      directory and suffix.
+
+    Raises:
+      InputError: no such file or row, an error inside the file, an unknown field, a value of a
+        wrong type or out of range.
+    """
+    file, _, row = location.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        near = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise InputError(f"There is no configuration file {file}.{suggest(file, near)}")
+    config = _call_get_config(path, row)
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"get_config in {file} must return an ml_collections.ConfigDict.")
+    config.name = path.stem + (f":{row}" if row else "")
+    config.lock()
+    for override in overrides:
+        _override(config, override)
+    _check(config)
+    return config
+
+
+def _call_get_config(path, row):
+    # A file in configs/ says `from configs import default`; let that work from anywhere.
+    root = str(path.resolve().parent.parent)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    spec = importlib.util.spec_from_file_location(f"bot_jax_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise InputError(f"{path} has no function get_config.")
+        takes_row = bool(inspect.signature(module.get_config).parameters)
+        if row and not takes_row:
+            raise InputError(f"{path} has no rows: leave out ':{row}'.")
+        return module.get_config(row) if row else module.get_config()
+    except InputError:
+        raise
+    except Exception as error:
+        places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = f", line {places[-1].lineno}" if places else ""
+        raise InputError(f"{path}{line}: {type(error).__name__}: {error}") from error
+
+
+def _override(config, text):
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--config.{field} needs a value: --config.{field}=VALUE")
+    parent, _, last = field.rpartition(".")
+    node, seen = config, ""
+    for part in filter(None, parent.split(".")):
+        _check_known(node, part, seen)
+        node, seen = node[part], f"{seen}{part}."
+        if not isinstance(node, ConfigDict):
+            raise InputError(f"--config.{field}: {seen[:-1]} is a value and has no fields.")
+    if parent == _OPEN and last not in node:
+        with node.unlocked():
+            node[last] = _literal(value)
+        return
+    _check_known(node, last, seen)
+    if isinstance(node[last], ConfigDict):
+        names = ", ".join(f"{field}.{name}" for name in node[last])
+        raise InputError(f"--config.{field} is a group of fields. Set one of: {names}")
+    node[last] = _convert(value, node[last], field)
+
+
+def _check_known(node, part, seen):
+    if part not in node:
+        raise InputError(
+            f"There is no field config.{seen}{part}.{suggest(part, node.keys())} "
+            f"Valid: {', '.join(sorted(node.keys()))}."
+        )
+
+
+def _literal(text):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _convert(text, old, field):
+    """Reads `text` as a value of the type of `old`."""
+    value, kind = _literal(text), type(old)
+    if kind is str:
+        return text
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is tuple and isinstance(value, list | tuple):
+        element = type(old[0]) if old else None
+        if element is float:
+            value = [float(v) if type(v) is int else v for v in value]
+        if all(element is None or type(v) is element for v in value):
+            return tuple(value)
+    if type(value) is not kind:
+        raise InputError(
+            f"--config.{field}={text} is not of the right type: expected {kind.__name__}, "
+            f"such as {old!r}."
+        )
+    return value
+
+
+def _check(config):
+    """Refuses numbers out of range; names are checked where they are looked up."""
+    flat = flatten(config)
+    for field, (low, high) in _RANGES.items():
+        if not low <= flat[field] <= high:
+            bound = f"at least {low}" if high == _NO_LIMIT else f"from {low} to {high}"
+            raise InputError(f"config.{field} = {flat[field]} must be {bound}.")
+
+
+_NO_LIMIT = float("inf")
+_RANGES = {
+    "seed": (0, 2**31 - 1),
+    "epochs": (0, _NO_LIMIT),
+    "batch_size": (1, _NO_LIMIT),
+    "accumulation": (1, _NO_LIMIT),
+    "eval_batch_size": (1, _NO_LIMIT),
+    "eval_every_epochs": (0, _NO_LIMIT),
+    "log_every_steps": (1, _NO_LIMIT),
+    "ema_decay": (0, 1),
+    "augment.color_jitter": (0, 1),
+    "augment.pca_noise": (0, _NO_LIMIT),
+    "augment.mixup_alpha": (0, _NO_LIMIT),
+    "batch_norm.group_size": (0, _NO_LIMIT),
+    "label_smoothing.epsilon": (0, 1),
+    "optimizer.base_learning_rate": (0, _NO_LIMIT),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, _NO_LIMIT),
+    "optimizer.gradient_clip_norm": (0, _NO_LIMIT),
+    "schedule.warmup_epochs": (0, _NO_LIMIT),
+    "schedule.factor": (0, 1),
+    "precision.loss_scale_value": (1, 2.0**24),
+    "checkpoint.every_epochs": (0, _NO_LIMIT),
+    "checkpoint.keep_last": (1, _NO_LIMIT),
+    "checkpoint.keep_best": (0, _NO_LIMIT),
+}
+
+
+def flatten(config, prefix="") -> dict:
+    """All fields of a nested configuration as {"field.subfield": value}."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def to_json(config: ConfigDict) -> str:
+    """The configuration as JSON text."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def difference(old_json: str, new_json: str) -> str:
+    """The fields in which two configurations differ, a line each; "" where they are equal."""
+    old, new = flatten(json.loads(old_json)), flatten(json.loads(new_json))
+    missing = "(not there)"
+    lines = []
+    for field in sorted(old.keys() | new.keys()):
+        a, b = old.get(field, missing), new.get(field, missing)
+        if a != b and field != "name":
+            lines.append(f"  {field}: {a} -> {b}")
+    return "\n".join(lines)

@@ -1,0 +1,183 @@
+"""The host pipeline: from a `Source` to endless training batches or exact evaluation batches.
+
+decode, random resized crop, flip (the paper, section 2.1, steps 1 to 3); uint8 out. What follows
+(colour, mixing, normalisation) happens on the device.
+
+The position in the data is the step: sample id s = step * batch_size + row, plus the remainder
+that each epoch drops, decides which example is read and every random number for it. So a run
+that starts at step 1000 sees what an uninterrupted one does, and neither the number of threads
+nor of processes changes a pixel.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from bot_jax.data import crop, decode, order
+from bot_jax.data.load import load_batch
+from bot_jax.data.source import Source
+from bot_jax.errors import InputError, check_choice
+from bot_jax.rng import Purpose, host_seed
+
+
+def train_batches(
+    source: Source, config_data, *, seed: int, batch_size: int, rows: np.ndarray, start_step: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Endless training batches.
+
+    Epoch e is a permutation of the examples that depends on (seed, e); its last
+    ``num_examples % batch_size`` elements are dropped. For a source with random access starting
+    at any step takes no time; a stream is read, but not decoded, from the start of its epoch.
+
+    Args:
+      source: what to read.
+      config_data: `config.data`.
+      seed: the run's seed.
+      batch_size: examples of a global batch.
+      rows: int [b], the rows of each global batch that this process feeds, each below
+        `batch_size`, usually ``np.arange(batch_size)``.
+      start_step: the first step, usually 0.
+
+    Yields:
+      ``image`` uint8 [b, image_size, image_size, 3]; ``label`` int32 [b], -1 for an unreadable
+      image; ``sample_id`` uint32 [b]; ``index`` int32 [b], the example in the source; ``bad``
+      bool [b], whether the image is unreadable (it is black).
+
+    Raises:
+      InputError: an option is wrong, there are fewer examples than `batch_size`, or, while
+        iterating and with `on_bad_image` "error", an image cannot be read.
+    """
+    _check_options(config_data)
+    if source.num_examples < batch_size:
+        raise InputError(
+            f"{source.name} has {source.num_examples} examples, too few for one batch of "
+            f"{batch_size}. Set --config.batch_size={source.num_examples} or less, or give more "
+            "data."
+        )
+    samples = order.shuffled(
+        source, seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
+    )
+
+    def choose_window(height, width, sample_id):
+        return crop.sample_window(
+            height,
+            width,
+            host_seed(seed, Purpose.CROP, sample_id),
+            flavor=config_data.flavor,
+            area=config_data.crop_area,
+            aspect_ratio=config_data.crop_aspect_ratio,
+            image_size=config_data.image_size,
+        )
+
+    def finish(window, sample_id):
+        image = crop.resize(
+            window,
+            config_data.image_size,
+            interpolation=config_data.interpolation,
+            antialias=config_data.antialias,
+        )
+        flip_seed = host_seed(seed, Purpose.FLIP, sample_id)
+        return crop.random_flip(image, flip_seed, config_data.flip_probability)
+
+    return _batches(samples, source, config_data, len(rows), choose_window, finish)
+
+
+def eval_batches(
+    source: Source, config_data, *, batch_size: int, rows: np.ndarray
+) -> Iterator[dict[str, np.ndarray]]:
+    """Every example once, in the order of the source.
+
+    Yields what `train_batches` does. The last batch is filled up with black images of label -1,
+    index -1 and ``bad`` False.
+
+    Raises:
+      InputError: an option is wrong, or, while iterating and with `on_bad_image` "error", an
+        image cannot be read.
+    """
+    _check_options(config_data)
+    eval_resize = config_data.eval_resize or crop.default_eval_resize(config_data.image_size)
+
+    def choose_window(height, width, sample_id):
+        del sample_id
+        return decode.whole_image(height, width)
+
+    def finish(image, sample_id):
+        del sample_id
+        return crop.resize_and_center_crop(
+            image,
+            config_data.image_size,
+            eval_resize=eval_resize,
+            interpolation=config_data.interpolation,
+            antialias=config_data.antialias,
+        )
+
+    samples = order.in_order(source, batch_size=batch_size, rows=rows)
+    return _batches(samples, source, config_data, len(rows), choose_window, finish)
+
+
+def _batches(samples, source, config_data, num_rows, choose_window, finish):
+    """Loads the samples in batches of `num_rows`; reports or refuses unreadable images."""
+
+    def load(batch):
+        return load_batch(
+            batch,
+            source,
+            choose_window,
+            finish,
+            image_size=config_data.image_size,
+            apply_exif_orientation=config_data.apply_exif_orientation,
+        )
+
+    batches = samples.batch(num_rows, drop_remainder=True)
+    # Two at a time, so that one batch's last images do not hold up the next one's first.
+    batches = batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    reported = set()
+    for batch in batches.as_numpy_iterator():
+        reasons = batch.pop("reason")
+        batch["bad"] = reasons != b""
+        for index, reason in zip(batch["index"][batch["bad"]], reasons[batch["bad"]], strict=True):
+            message = f"{source.describe(int(index))} cannot be read: {reason.decode()}."
+            if config_data.on_bad_image == "error":
+                raise InputError(
+                    f"{message} Replace or remove it, or pass over such files with "
+                    "--config.data.on_bad_image=skip."
+                )
+            if index not in reported:
+                reported.add(index)
+                logging.warning("Skipped: %s", message)
+        batch["sample_id"] = batch["sample_id"].astype(np.uint32)
+        batch["index"] = batch["index"].astype(np.int32)
+        yield batch
+
+
+def _check_options(config_data):
+    check_choice("config.data.flavor", config_data.flavor, ("paper", "gluoncv"))
+    check_choice("config.data.interpolation", config_data.interpolation, ("bilinear", "bicubic"))
+    check_choice("config.data.on_bad_image", config_data.on_bad_image, ("error", "skip"))
+    size, eval_resize = config_data.image_size, config_data.eval_resize
+    if size < 1:
+        raise InputError(f"config.data.image_size = {size}: must be at least 1 pixel.")
+    if eval_resize and eval_resize < size:
+        raise InputError(
+            f"config.data.eval_resize = {eval_resize} is smaller than config.data.image_size = "
+            f"{size}: the centre crop would not fit. Use at least {size}, or 0 for "
+            f"{crop.default_eval_resize(size)}."
+        )
+    low, high = config_data.crop_area
+    if not 0 < low <= high <= 1:
+        raise InputError(
+            f"config.data.crop_area = {(low, high)}: must be two fractions of the image's area "
+            "with 0 < low <= high <= 1; the paper's are (0.08, 1.0)."
+        )
+    low, high = config_data.crop_aspect_ratio
+    if not 0 < low <= high:
+        raise InputError(
+            f"config.data.crop_aspect_ratio = {(low, high)}: must be two ratios width / height "
+            "with 0 < low <= high; the paper's are (3/4, 4/3)."
+        )
+    if not 0 <= config_data.flip_probability <= 1:
+        raise InputError(
+            f"config.data.flip_probability = {config_data.flip_probability}: must be between 0 "
+            "and 1."
+        )

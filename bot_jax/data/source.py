@@ -1,0 +1,56 @@
+"""Sources: who is in a split of a data set, and how to get the encoded bytes of each example."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+
+from bot_jax.errors import check_choice
+
+# Source name in the config -> module with a function `make(config_data, split) -> Source`.
+_MODULES = {
+    "digits": "bot_jax.data.digits",
+    "folder": "bot_jax.data.folder",
+    "list": "bot_jax.data.list_file",
+    "synthetic": "bot_jax.data.synthetic",
+    "tfds": "bot_jax.data.records",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a data set: who is in it and how to get the encoded bytes.
+
+    Exactly one of `read` and `stream` is given.
+
+    Attributes:
+      name: for messages, such as ``"folder /data/flowers/train"``.
+      num_examples: how many examples the split has.
+      class_names: name of each label; the same for every split of a data set.
+      describe: example index -> name of the file or record, for messages.
+      read: random access. TensorFlow function, int64 index -> (encoded image as a string scalar,
+        int32 label). It may fail for a file that cannot be read.
+      stream: record files. TensorFlow function, (int64 epoch, int seed) -> `tf.data.Dataset` of
+        (int64 index, encoded image, int32 label) in the shuffled order of that epoch; epoch -1
+        is the order of the files, unshuffled.
+    """
+
+    name: str
+    num_examples: int
+    class_names: tuple[str, ...]
+    describe: Callable[[int], str]
+    read: Callable | None = None
+    stream: Callable | None = None
+
+
+def make_source(config_data, split: str) -> Source:
+    """Opens one split of the data set that `config_data.source` names.
+
+    Args:
+      config_data: `config.data`.
+      split: such as ``config_data.train_split`` or ``config_data.eval_split``.
+
+    Raises:
+      InputError: the source is not known, or its files are missing or wrong.
+    """
+    check_choice("config.data.source", config_data.source, _MODULES)
+    return importlib.import_module(_MODULES[config_data.source]).make(config_data, split)

@@ -1,0 +1,18 @@
+"""TensorFlow for the data pipeline only: quiet, and blind to every GPU.
+
+Import it as ``from bot_jax.data.tensorflow_cpu import tf`` and never import TensorFlow directly:
+a TensorFlow that sees a GPU takes its memory away from JAX.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # unused here; announces itself on stderr
+
+import tensorflow as tf
+
+tf.config.set_visible_devices([], "GPU")
+# Many images are decoded at once; splitting the work on one of them as well only costs.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+
+__all__ = ["tf"]

@@ -1,0 +1,27 @@
+"""Errors that are written for the person who runs the program."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Something that the user gave is wrong: a file, an option, a value.
+
+    The message says what was wrong, where, and what to do. Commands print it as one line
+    on standard error and end with exit code 2; it never appears as a traceback.
+    """
+
+
+def suggest(word: str, valid: Iterable[str]) -> str:
+    """Returns ``" Did you mean 'NAME'?"`` for the valid name nearest to `word`, else ``""``."""
+    near = difflib.get_close_matches(str(word), list(valid), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def check_choice(what: str, value: str, valid: Iterable[str]) -> None:
+    """Raises `InputError` unless `value` is one of `valid`; `what` names the option."""
+    valid = sorted(valid)
+    if value not in valid:
+        raise InputError(
+            f"{what} = {value!r} is not known.{suggest(value, valid)} Valid: {', '.join(valid)}."
+        )

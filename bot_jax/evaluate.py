@@ -1,0 +1,101 @@
+"""Exact evaluation: every example counts once, on any number of devices."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from bot_jax import parallel, results
+from bot_jax.checkpoint import Checkpoints
+from bot_jax.data.pipeline import eval_batches
+from bot_jax.errors import InputError
+from bot_jax.setup import make_setup
+from bot_jax.step import make_eval_step, zero_totals
+
+# Up to this many batches are on their way to the device while it computes.
+IN_FLIGHT = 3
+
+
+def make_evaluate(config, model, source, layout):
+    """Prepares the evaluation of a split.
+
+    Args:
+      config: the whole configuration.
+      model: the Flax module.
+      source: the split, a `bot_jax.data.source.Source`.
+      layout: the layout of training, of which the devices are used.
+
+    Returns:
+      A function (variables, keep_going) -> results. Variables are {"params", "batch_stats"};
+      `keep_going()` is asked before every batch, and where it is false the function returns
+      None. Results: top1, top5 (percent), loss (mean, nats), num_examples, num_bad (files that
+      could not be decoded and were skipped) and confusion (int array [true, predicted]).
+    """
+    num_classes = len(source.class_names)
+    layout = parallel.evaluation_layout(layout, config.eval_batch_size)
+    rows = parallel.rows_of_this_process(layout)
+    eval_step = make_eval_step(model, layout)
+
+    def evaluate(variables, keep_going=lambda: True):
+        totals = parallel.replicate(zero_totals(num_classes), layout)
+        num_bad, waiting = 0, []
+        for batch in eval_batches(source, config.data, batch_size=layout.batch_size, rows=rows):
+            if not keep_going():
+                return None
+            num_bad += int(batch["bad"].sum())
+            on_device = parallel.put_batch(
+                {name: batch[name] for name in ("image", "label")}, layout
+            )
+            totals, done = eval_step(totals, on_device, variables)
+            waiting.append(done)
+            if len(waiting) > IN_FLIGHT:
+                jax.block_until_ready(waiting.pop(0))
+        totals = jax.device_get(totals)
+        return summarize(totals) | {"num_bad": num_bad}
+
+    return evaluate
+
+
+def summarize(totals) -> dict:
+    """Percentages and means of the sums of an evaluation, see `step.zero_totals`."""
+    count = max(int(totals["count"]), 1)
+    return {
+        "top1": 100.0 * int(totals["top1"]) / count,
+        "top5": 100.0 * int(totals["top5"]) / count,
+        "loss": float(totals["loss"]) / count,
+        "num_examples": int(totals["count"]),
+        "confusion": np.asarray(totals["confusion"]),
+    }
+
+
+def evaluated_variables(state) -> dict:
+    """The weights that are evaluated: the moving average where there is one."""
+    if state.ema is not None:
+        return state.ema
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
+    """Evaluates the newest checkpoint of a run on `config.data.eval_split`.
+
+    Returns:
+      The result and the file it was written to, DIR/evaluation_SPLIT.json.
+
+    Raises:
+      InputError: there is no checkpoint, or it holds a different model.
+    """
+    folder = directory / "checkpoints"
+    if not folder.is_dir():
+        raise InputError(f"--workdir {directory} has no checkpoints to evaluate.")
+    setup = make_setup(config)
+    with Checkpoints(folder) as checkpoints:
+        step = checkpoints.latest_step
+        state = checkpoints.restore(setup.state_shapes, setup.layout)
+    evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)
+    evaluation = evaluate(evaluated_variables(state))
+    result = results.summary(
+        config, setup, evaluation, step=step, images_per_second=None, skipped_images=[]
+    )
+    name = f"evaluation_{config.data.eval_split.replace('/', '_')}"
+    results.write(directory, config, setup, result, evaluation, name)
+    return result, directory / f"{name}.json"

@@ -1,0 +1,85 @@
+"""Trains or evaluates an image classifier.
+
+python -m bot_jax.main --config configs/quickstart.py --workdir runs/quickstart
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bot_jax.errors import InputError
+
+_EPILOG = """\
+Any field of the configuration is set by its name (configs/default.py lists all):
+
+  python -m bot_jax.main --config configs/quickstart.py --workdir runs/a \\
+      --config.optimizer.momentum=0.8 --config.epochs=10
+
+A second start with the same --workdir goes on where the first one stopped.
+Exit codes: 0 done, 1 training failed, 2 wrong input, 130 or 143 stopped by a signal and saved.
+"""
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m bot_jax.main",
+        description="Trains or evaluates an image classifier.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE.py[:ROW]", help="configuration file and its row"
+    )
+    parser.add_argument(
+        "--workdir", required=True, type=Path, metavar="DIR", help="where results are written"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("train", "evaluate"),
+        default="train",
+        help="evaluate: the newest checkpoint of DIR, on config.data.eval_split",
+    )
+    flags, rest = parser.parse_known_args(arguments)
+    prefix = "--config."
+    for argument in rest:
+        if not argument.startswith(prefix):
+            parser.error(f"unknown argument {argument}; fields are set as {prefix}FIELD=VALUE")
+    return flags, [argument.removeprefix(prefix) for argument in rest]
+
+
+def main(arguments=None) -> int:
+    """Runs the command and returns its exit code."""
+    flags, overrides = _parse(arguments)
+    try:
+        # Imported late: --help and a wrong flag should not wait for JAX and TensorFlow.
+        from bot_jax.config import load_config
+
+        config = load_config(flags.config, overrides)
+        return _run(flags, config)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(flags, config):
+    from bot_jax import evaluate, results, train
+    from bot_jax.interrupt import Interrupted
+
+    try:
+        if flags.mode == "evaluate":
+            result, file = evaluate.evaluate_checkpoint(config, flags.workdir)
+        else:
+            result, file = train.train(config, flags.workdir), flags.workdir / "result.json"
+    except train.TrainingFailed as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
+    results.print_result(result, file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Learning rates, weight decay and the optimiser, one file a trick."""

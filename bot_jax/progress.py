@@ -1,0 +1,105 @@
+"""What a person sees while a run goes on."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as "1:02:03" or "2:03"."""
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def print_table(title: str, rows: list[tuple[str, str]]) -> None:
+    """Prints names and values, aligned, below a title."""
+    width = max(len(name) for name, _ in rows)
+    print(f"\n{title}")
+    for name, value in rows:
+        print(f"  {name:<{width}}  {value}", flush=True)
+
+
+class Stopwatch:
+    """Measures the pace of training, leaving out compilation, evaluation and saving."""
+
+    def __init__(self, step: int):
+        """Starts at `step`, with time running."""
+        self._step = step
+        self.restart()
+
+    def restart(self) -> float:
+        """Forgets all that was measured; returns the seconds since the start."""
+        now = time.perf_counter()
+        seconds = now - getattr(self, "_resumed", now)
+        self._resumed = now
+        self._training = self._waiting = 0.0
+        self._total_training, self._total_steps = 0.0, 0
+        return seconds
+
+    def pause(self) -> None:
+        """Stops counting time until `go_on`."""
+        self._training += time.perf_counter() - self._resumed
+
+    def go_on(self) -> None:
+        """Counts time again from now."""
+        self._resumed = time.perf_counter()
+
+    def waited(self, seconds: float) -> None:
+        """Notes time that was spent waiting for data."""
+        self._waiting += seconds
+
+    def window(self, step: int) -> tuple[float, float]:
+        """(steps a second, share of time spent waiting for data) since the last call."""
+        self.pause()
+        self.go_on()
+        seconds = max(self._training, 1e-9)
+        steps, share = step - self._step, self._waiting / seconds
+        self._total_training += seconds
+        self._total_steps += steps
+        self._step, self._training, self._waiting = step, 0.0, 0.0
+        return steps / seconds, share
+
+    def pace(self) -> float:
+        """Steps a second over all windows, 0 before the first."""
+        return self._total_steps / self._total_training if self._total_training else 0.0
+
+
+class ProgressLine:
+    """A live line on a terminal; plain lines elsewhere, one whenever there is news."""
+
+    def __init__(self, total_steps: int, start_step: int):
+        self._total = total_steps
+        self._live = None
+        console = Console(file=sys.stdout)
+        if console.is_terminal:
+            columns = (BarColumn(20), TextColumn("{task.fields[text]}"))
+            self._live = Progress(*columns, console=console)
+            self._task = self._live.add_task("", total=total_steps, completed=start_step, text="")
+            self._live.start()
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to `step`."""
+        if self._live:
+            self._live.update(self._task, completed=step)
+
+    def news(self, text: str) -> None:
+        """Shows the newest figures."""
+        if self._live:
+            self._live.update(self._task, text=text)
+        else:
+            print(text, flush=True)
+
+    def line(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._live:
+            self._live.console.print(text, highlight=False)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Ends the live line."""
+        if self._live:
+            self._live.stop()

@@ -1,0 +1,65 @@
+"""The result of a run: result.json and the confusion matrix."""
+
+import json
+from pathlib import Path
+
+from bot_jax.workdir import git_commit, versions, write_atomically, write_confusion
+
+
+def summary(config, setup, evaluation, *, step, images_per_second, skipped_images) -> dict:
+    """What result.json holds.
+
+    top1 and top5 are percentages, loss is the mean in nats, all over `num_examples` examples
+    of `split`; images_per_second is the pace of training without compiling, evaluating and
+    saving, or None where nothing was trained.
+    """
+    devices = setup.layout.mesh.devices
+    return {
+        "top1": round(evaluation["top1"], 4),
+        "top5": round(evaluation["top5"], 4),
+        "loss": evaluation["loss"],
+        "num_examples": evaluation["num_examples"],
+        "split": config.data.eval_split,
+        "step": step,
+        "epochs": step / setup.steps_per_epoch,
+        "parameters": setup.parameters,
+        "macs": setup.macs,
+        "images_per_second": images_per_second and round(images_per_second, 2),
+        "config_name": config.name,
+        "seed": config.seed,
+        "devices": f"{devices.size} x {devices.flat[0].device_kind}",
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "skipped_images": skipped_images,
+        "skipped_in_evaluation": evaluation["num_bad"],
+    }
+
+
+def read(directory: Path) -> dict | None:
+    """The result.json of a finished run, or None."""
+    file = directory / "result.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def write(directory: Path, config, setup, result, evaluation, name="result") -> None:
+    """Writes NAME.json and confusion_SPLIT.csv, each at once."""
+    classes = setup.source.class_names
+    write_confusion(directory, config.data.eval_split, classes, evaluation["confusion"])
+    write_atomically(directory / f"{name}.json", json.dumps(result, indent=2) + "\n")
+
+
+def print_result(result: dict, file: Path) -> None:
+    """Prints the table that ends a run."""
+    pace = result["images_per_second"]
+    rows = [
+        ("top-1", f"{result['top1']:.2f} %"),
+        ("top-5", f"{result['top5']:.2f} %"),
+        ("loss", f"{result['loss']:.4f}"),
+        ("examples", f"{result['num_examples']:,} of {result['split']}"),
+        *([("images/s", f"{pace:,.0f} in training")] if pace else []),
+        ("results", f"{file}"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    print("\nResult")
+    for name, value in rows:
+        print(f"  {name:<{width}}  {value}")

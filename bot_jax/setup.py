@@ -1,0 +1,197 @@
+"""Builds what a run is made of from its configuration."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from bot_jax import parallel
+from bot_jax.data.source import Source, make_source
+from bot_jax.errors import InputError, check_choice
+from bot_jax.loss_scale import KINDS
+from bot_jax.models.count import count
+from bot_jax.models.registry import get_model
+from bot_jax.optim.linear_scaling import scaled_learning_rate
+from bot_jax.optim.no_bias_decay import decay_mask
+from bot_jax.optim.optimizer import make_optimizer
+from bot_jax.optim.schedule import make_schedule
+from bot_jax.step import TrainState, create_state
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The parts of a run.
+
+    Attributes:
+      source: the training split.
+      eval_source: the evaluation split, with the same classes.
+      layout: how a batch lies on the devices.
+      model: the Flax module.
+      optimizer, schedule: see optim/.
+      peak_learning_rate: the learning rate after warmup.
+      decay_mask: pytree of bool, the parameters that decay.
+      initial_state: function without arguments that makes the state before the first step.
+      state_shapes: the shapes and dtypes of that state.
+      steps_per_epoch, total_steps: in batches.
+      parameters, macs: of the model, at its input size.
+    """
+
+    source: Source
+    eval_source: Source
+    layout: parallel.Layout
+    model: nn.Module
+    optimizer: optax.GradientTransformation
+    schedule: Callable
+    peak_learning_rate: float
+    decay_mask: dict
+    initial_state: Callable[[], TrainState]
+    state_shapes: TrainState
+    steps_per_epoch: int
+    total_steps: int
+    parameters: int
+    macs: int
+
+
+def make_setup(config) -> Setup:
+    """Builds all parts of a run; reads no image and computes nothing on the device.
+
+    Raises:
+      InputError: the data are not there, or a value does not fit.
+    """
+    check_choice("config.precision.compute", config.precision.compute, DTYPES)
+    check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
+    layout = parallel.make_layout(
+        config.batch_size,
+        group_size=config.batch_norm.group_size,
+        accumulation=config.accumulation,
+    )
+    source = make_source(config.data, config.data.train_split)
+    eval_source = make_source(config.data, config.data.eval_split)
+    if eval_source.class_names != source.class_names:
+        raise InputError(
+            f"{source.name} and {eval_source.name} do not have the same classes: "
+            f"{_first_difference(source.class_names, eval_source.class_names)}."
+        )
+    steps_per_epoch = source.num_examples // config.batch_size
+    if not steps_per_epoch:
+        raise InputError(
+            f"{source.name} has {source.num_examples} examples, fewer than one batch of "
+            f"{config.batch_size}. Make config.batch_size smaller."
+        )
+    if config.epochs * source.num_examples >= 2**32:
+        raise InputError(
+            f"config.epochs = {config.epochs} of {source.num_examples} examples are more than "
+            "the 2**32 sample ids that a run has."
+        )
+    if config.schedule.warmup_epochs > config.epochs:
+        raise InputError(
+            f"config.schedule.warmup_epochs = {config.schedule.warmup_epochs} is longer than the "
+            f"run, config.epochs = {config.epochs}."
+        )
+    model = get_model(
+        config.model.name,
+        num_classes=len(source.class_names),
+        dtype=DTYPES[config.precision.compute],
+        bn_groups=layout.batch_norm_groups,
+        **config.model.options.to_dict(),
+    )
+    scale = config.batch_size if config.optimizer.linear_scaling else 256
+    peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
+    schedule = make_schedule(
+        config.schedule, peak=peak, steps_per_epoch=steps_per_epoch, epochs=config.epochs
+    )
+
+    def mask(params):
+        return decay_mask(params, config.optimizer.no_bias_decay)
+
+    optimizer = make_optimizer(config.optimizer, schedule, mask)
+    # Compiling random numbers with all optimisations takes a second or more for each parameter;
+    # without, the whole of it takes as long. It runs once.
+    create = jax.jit(
+        lambda seed: create_state(config, model, optimizer, seed),
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
+    state_shapes = jax.eval_shape(create, config.seed)
+    counts = count(model, config.data.image_size)
+    return Setup(
+        source=source,
+        eval_source=eval_source,
+        layout=layout,
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        peak_learning_rate=peak,
+        decay_mask=mask(state_shapes.params),
+        initial_state=lambda: create(config.seed),
+        state_shapes=state_shapes,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=round(config.epochs * steps_per_epoch),
+        parameters=counts.parameters,
+        macs=counts.macs,
+    )
+
+
+def _first_difference(ours, theirs):
+    only = sorted(set(ours) ^ set(theirs))
+    return f"{only[0]!r} is in one of them only" if only else "their order differs"
+
+
+def describe_model(setup: Setup) -> list[tuple[str, str]]:
+    """A line for each part of the model: its parameters, and how many of them decay."""
+    sizes: dict[str, list[int]] = {}
+    for module, params in setup.state_shapes.params.items():
+        part = module.split("_")[0]
+        decays = jax.tree.leaves(setup.decay_mask[module])
+        row = sizes.setdefault(part, [0, 0])
+        for leaf, decayed in zip(jax.tree.leaves(params), decays, strict=True):
+            row[0] += leaf.size
+            row[1] += leaf.size * decayed
+    return [
+        (part, f"{total:>12,} parameters, {decayed:>12,} of them decayed")
+        for part, (total, decayed) in sorted(sizes.items(), key=lambda item: _depth(item[0]))
+    ]
+
+
+def _depth(part):
+    return (part == "head", part != "stem", part)
+
+
+def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
+    """The facts on which a comparison with other runs depends."""
+    layout, optimizer = setup.layout, config.optimizer
+    groups = layout.batch_size // layout.group_size
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    flat, _ = jax.tree_util.tree_flatten_with_path(setup.decay_mask)
+    for path, decayed in flat:
+        names[decayed].add(path[-1].key)
+    undecayed = f"; none on every {', '.join(sorted(names[False]))}" if names[False] else ""
+    return [
+        ("model", f"{config.model.name}, {setup.parameters:,} parameters, {setup.macs:,} MACs"),
+        ("training data", f"{setup.source.name}, {setup.source.num_examples:,} examples"),
+        ("evaluation data", f"{setup.eval_source.name}, {setup.eval_source.num_examples:,}"),
+        ("classes", f"{len(setup.source.class_names):,}"),
+        ("devices", f"{layout.mesh.size} x {layout.mesh.devices.flat[0].device_kind}"),
+        (
+            "global batch",
+            f"{layout.batch_size} = {layout.accumulation} micro-batch(es) x {layout.mesh.size} "
+            f"device(s) x {layout.micro_batch_size // layout.mesh.size}",
+        ),
+        ("batch-norm groups", f"{groups} of {layout.group_size} examples"),
+        ("length", f"{config.epochs:g} epochs = {setup.total_steps:,} steps"),
+        (
+            "learning rate",
+            f"{setup.peak_learning_rate:g}, {config.schedule.name}, "
+            f"{config.schedule.warmup_epochs:g} epochs of warmup",
+        ),
+        (
+            "weight decay",
+            f"{optimizer.weight_decay:g} on every {', '.join(sorted(names[True]))}{undecayed}",
+        ),
+        ("precision", f"{config.precision.compute}, loss scale {config.precision.loss_scale}"),
+        ("seed", f"{config.seed}"),
+    ]

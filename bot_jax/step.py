@@ -1,0 +1,256 @@
+"""The training step and the evaluation step.
+
+One training step, on every device at once:
+
+    uint8 images -> colour jitter, PCA noise -> mixup -> normalise -> model -> loss
+    -> gradients, summed over micro-batches and devices -> NAG -> new state
+
+Parameters and optimiser state are float32; the model computes in `config.precision.compute`;
+batch statistics, softmax and loss are float32. All randomness is keyed by sample id.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from bot_jax import parallel
+from bot_jax.augment.color_jitter import color_jitter
+from bot_jax.augment.mixup import mixup, mixup_lambdas
+from bot_jax.augment.normalize import normalize
+from bot_jax.augment.pca_noise import pca_noise
+from bot_jax.loss_scale import LossScale, initial_loss_scale, update_loss_scale
+from bot_jax.losses.cross_entropy import cross_entropy
+from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.optim.ema import ema_decay_at, update_ema
+from bot_jax.rng import Purpose, sample_keys
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a run carries from step to step, replicated on every device.
+
+    Attributes:
+      step: int32, steps done.
+      params: float32 parameters.
+      batch_stats: float32 running statistics of batch norm.
+      opt_state: state of the optimiser.
+      ema: moving average of {"params", "batch_stats"}, or None.
+      loss_scale: `LossScale`.
+      metrics: sums since the metrics were last read, see `zero_metrics`.
+    """
+
+    step: jax.Array
+    params: dict
+    batch_stats: dict
+    opt_state: tuple
+    ema: dict | None
+    loss_scale: LossScale
+    metrics: dict
+
+
+def zero_metrics():
+    """Sums of training metrics: nothing yet.
+
+    loss, correct, count: sums over examples (correct counts under mixup as the weight of the
+    predicted class in the pair). gradient_norm: sum over steps. steps, skipped: numbers of
+    steps, and of those skipped because a gradient was not finite. bad_step: the first step,
+    counted from 1, that must stop the run, or 0.
+    """
+    zeros = {name: jnp.float32(0) for name in ("loss", "correct", "count", "gradient_norm")}
+    return zeros | {name: jnp.int32(0) for name in ("steps", "skipped", "bad_step")}
+
+
+def create_state(config, model, optimizer, seed) -> TrainState:
+    """The state before the first step; `seed` is the run's, as an array where it is traced."""
+    key = jax.random.fold_in(jax.random.key(seed), int(Purpose.INITIALIZATION))
+    size = config.data.image_size
+    variables = model.init(key, jnp.zeros((1, size, size, 3)), train=False)
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    averaged = {"params": params, "batch_stats": batch_stats}
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
+        # A copy: donated buffers must not appear twice.
+        ema=jax.tree.map(jnp.copy, averaged) if config.ema_decay else None,
+        loss_scale=initial_loss_scale(config.precision),
+        metrics=zero_metrics(),
+    )
+
+
+def prepare_batch(config, layout, num_classes, batch):
+    """Augments, mixes and normalises one micro-batch on its device.
+
+    Args:
+      batch: image uint8 [b, H, W, 3], label int32 [b] (-1 does not count), sample_id uint32 [b].
+
+    Returns:
+      images float32 [b, H, W, 3], targets float32 [b, K], and `credit` float32 [b, K], the
+      unsmoothed targets, by which training accuracy is counted.
+    """
+    augment, seed, ids = config.augment, config.seed, batch["sample_id"]
+    images = batch["image"].astype(jnp.float32)
+    if augment.color_jitter:
+        keys = sample_keys(seed, Purpose.COLOR_JITTER, ids)
+        images = color_jitter(images, keys, config.data.flavor, augment.color_jitter)
+    if augment.pca_noise:
+        images = pca_noise(images, sample_keys(seed, Purpose.PCA_NOISE, ids), augment.pca_noise)
+    images = normalize(images)
+    smoothing = config.label_smoothing
+    targets = smooth_labels(batch["label"], num_classes, smoothing.epsilon, smoothing.form)
+    credit = smooth_labels(batch["label"], num_classes, 0.0)
+    if augment.mixup_alpha:
+        group_ids = parallel.first_of_group(ids, layout)
+        lambdas = mixup_lambdas(seed, group_ids, augment.mixup_alpha)
+        partner_images, partner_targets, partner_credit = (
+            parallel.reverse_groups(x, layout) for x in (images, targets, credit)
+        )
+        _, credit = mixup(images, credit, lambdas, partner_images, partner_credit)
+        images, targets = mixup(images, targets, lambdas, partner_images, partner_targets)
+    return images, targets, credit
+
+
+def make_train_step(config, model, optimizer, schedule, layout, num_classes):
+    """Compiles the training step.
+
+    Returns:
+      A function (TrainState, device batch of `parallel.put_batch`) -> (TrainState, done) that
+      donates the old state and never waits for the device. `done` is the number of steps, to
+      wait for without keeping a donated buffer.
+    """
+    policy = config.precision
+
+    def micro_batch_loss(params, batch_stats, scale, batch):
+        images, targets, credit = prepare_batch(config, layout, num_classes, batch)
+        logits, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+        )
+        losses = cross_entropy(logits, targets)
+        correct = jnp.sum(jnp.take_along_axis(credit, jnp.argmax(logits, -1)[:, None], axis=-1))
+        sums = {"loss": jnp.sum(losses), "correct": correct}
+        return jnp.sum(losses) * scale, (updated.get("batch_stats", {}), sums)
+
+    def step(state: TrainState, batch):
+        count = parallel.sum_over_devices(jnp.sum(batch["label"] >= 0).astype(jnp.float32))
+        # The loss is the mean over the examples of the global batch that count.
+        scale = state.loss_scale.scale / jnp.maximum(count, 1.0)
+        params = parallel.per_device(state.params)
+
+        def accumulate(carry, micro_batch):
+            gradients, batch_stats, sums = carry
+            new_gradients, (batch_stats, new_sums) = jax.grad(micro_batch_loss, has_aux=True)(
+                params, batch_stats, scale, micro_batch
+            )
+            gradients = jax.tree.map(jnp.add, gradients, new_gradients)
+            return (gradients, batch_stats, jax.tree.map(jnp.add, sums, new_sums)), None
+
+        zeros = (jax.tree.map(jnp.zeros_like, params), {"loss": 0.0, "correct": 0.0})
+        gradients, sums = zeros[0], parallel.per_device(jax.tree.map(jnp.float32, zeros[1]))
+        carry = (gradients, parallel.per_device(state.batch_stats), sums)
+        if layout.accumulation == 1:
+            carry, _ = accumulate(carry, jax.tree.map(lambda x: x[0], batch))
+        else:
+            carry, _ = jax.lax.scan(accumulate, carry, batch)
+        gradients, batch_stats, sums = carry
+
+        gradients, sums = parallel.sum_over_devices((gradients, sums))
+        batch_stats = parallel.mean_over_devices(batch_stats)
+        gradients = jax.tree.map(lambda g: g / state.loss_scale.scale, gradients)
+        gradient_norm = optax.global_norm(gradients)
+        finite = jnp.isfinite(gradient_norm) & jnp.isfinite(sums["loss"])
+
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        new = {
+            "params": optax.apply_updates(state.params, updates),
+            "batch_stats": batch_stats,
+            "opt_state": opt_state,
+        }
+        # A step that is not finite leaves no trace in the weights, so that what is saved is
+        # always good. Integers are step counters, which drive the schedule: they go on.
+        old = {name: getattr(state, name) for name in new}
+        new = jax.tree.map(
+            lambda n, o: jnp.where(finite, n, o) if jnp.issubdtype(n.dtype, jnp.floating) else n,
+            new,
+            old,
+        )
+        if state.ema is None:
+            ema = None
+        else:
+            averaged = {"params": new["params"], "batch_stats": new["batch_stats"]}
+            ema = update_ema(state.ema, averaged, ema_decay_at(state.step, config.ema_decay))
+        state = TrainState(
+            step=state.step + 1,
+            ema=ema,
+            loss_scale=update_loss_scale(state.loss_scale, finite, policy.loss_scale),
+            metrics=_add_metrics(state, sums, count, gradient_norm, finite, policy),
+            **new,
+        )
+        return state, state.step + 0
+
+    return parallel.sharded(step, layout)
+
+
+def _add_metrics(state, sums, count, gradient_norm, finite, policy):
+    old = state.metrics
+    # With a loss scale an overflow is expected now and then; only one that halving the scale
+    # can no longer cure is a failure.
+    curable = policy.loss_scale == "static" or (
+        (policy.loss_scale == "dynamic") & (state.loss_scale.scale > 1.0)
+    )
+    bad = jnp.where(finite | curable, 0, state.step + 1)
+    kept = jax.tree.map(
+        lambda x: jnp.where(finite, x, 0.0), sums | {"gradient_norm": gradient_norm, "count": count}
+    )
+    return {name: old[name] + value for name, value in kept.items()} | {
+        "steps": old["steps"] + 1,
+        "skipped": old["skipped"] + ~finite,
+        "bad_step": jnp.where(old["bad_step"] > 0, old["bad_step"], bad),
+    }
+
+
+def zero_totals(num_classes):
+    """Sums of an evaluation: nothing yet. confusion is [true class, predicted class]."""
+    zeros = {name: jnp.int32(0) for name in ("top1", "top5", "count")}
+    confusion = jnp.zeros((num_classes, num_classes), jnp.int32)
+    return zeros | {"loss": jnp.float32(0), "confusion": confusion}
+
+
+def make_eval_step(model, layout):
+    """Compiles the evaluation step.
+
+    Returns:
+      A function (totals, device batch, variables) -> (totals, done) that donates the old totals;
+      `done` is as in `make_train_step`; variables are {"params", "batch_stats"}. Examples with
+      label -1 do not count. Among equal logits the lower class ranks first.
+    """
+
+    def step(totals, batch, variables):
+        batch = jax.tree.map(lambda x: x[0], batch)
+        logits = model.apply(variables, normalize(batch["image"].astype(jnp.float32)), train=False)
+        labels, counts = batch["label"], batch["label"] >= 0
+        classes = jnp.arange(logits.shape[-1])
+        own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)
+        before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
+        # A logit that is not a number compares as false; it must not win.
+        rank = jnp.where(jnp.isfinite(own[:, 0]), jnp.sum(before, axis=-1), logits.shape[-1])
+        losses = cross_entropy(logits, smooth_labels(labels, logits.shape[-1], 0.0))
+        confusion = jnp.zeros_like(totals["confusion"])
+        confusion = parallel.per_device(confusion)
+        confusion = confusion.at[labels, jnp.argmax(logits, -1)].add(counts.astype(jnp.int32))
+        sums = {
+            "top1": jnp.sum(counts & (rank < 1)),
+            "top5": jnp.sum(counts & (rank < 5)),
+            "count": jnp.sum(counts),
+            "loss": jnp.sum(losses),
+            "confusion": confusion,
+        }
+        sums = parallel.sum_over_devices(sums)
+        totals = jax.tree.map(jnp.add, totals, sums)
+        return totals, totals["count"] + 0
+
+    return parallel.sharded(step, layout)

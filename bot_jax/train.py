@@ -1,0 +1,264 @@
+"""The training loop."""
+
+import contextlib
+import time
+from collections import deque
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from bot_jax import parallel, results, workdir
+from bot_jax.checkpoint import Checkpoints
+from bot_jax.data.pipeline import train_batches
+from bot_jax.evaluate import evaluated_variables, make_evaluate
+from bot_jax.interrupt import Interrupted, catch_signals
+from bot_jax.progress import ProgressLine, Stopwatch, format_duration, print_table
+from bot_jax.setup import Setup, describe_model, describe_run, make_setup
+from bot_jax.step import make_train_step, zero_metrics
+
+# Batches that are sent to the device ahead of the step that needs them.
+AHEAD = 2
+# Steps that the host may be ahead of the device: enough to keep it busy, few enough that
+# batches waiting on the device do not fill its memory.
+IN_FLIGHT = 4
+
+
+class TrainingFailed(Exception):
+    """The run cannot go on; what was saved before is intact. Exit code 1."""
+
+
+def train(config, directory: Path) -> dict:
+    """Trains, evaluates and saves, from the last checkpoint in `directory` or from the start.
+
+    Returns:
+      The final result, as in result.json.
+
+    Raises:
+      InputError: a value or a file of the user's is wrong.
+      TrainingFailed: the loss is no longer finite.
+      Interrupted: SIGTERM or SIGINT; the state was saved.
+    """
+    workdir.open_workdir(directory, config)
+    setup = make_setup(config)
+    finished = results.read(directory)
+    if finished:
+        print(f"This run is finished: {directory}/result.json has step {finished['step']:,}.")
+        return finished
+    print_table("Model", describe_model(setup))
+    print_table("Run", describe_run(config, setup))
+    with contextlib.ExitStack() as stack:
+        signal_received = stack.enter_context(catch_signals())
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                directory / "checkpoints",
+                keep_last=config.checkpoint.keep_last,
+                keep_best=config.checkpoint.keep_best,
+            )
+        )
+        if checkpoints.latest_step is None:
+            state = parallel.replicate(setup.initial_state(), setup.layout)
+        else:
+            state = checkpoints.restore(setup.state_shapes, setup.layout)
+            print(f"Going on after step {checkpoints.latest_step:,}.", flush=True)
+        run = _Run(config, setup, directory, checkpoints, signal_received, int(state.step))
+        stack.callback(run.close)
+        return run.go(state)
+
+
+class _Run:
+    """The loop and what it keeps track of on the host."""
+
+    def __init__(self, config, setup: Setup, directory, checkpoints, signal_received, start):
+        self.config, self.setup, self.directory = config, setup, directory
+        self.checkpoints, self.signal_received = checkpoints, signal_received
+        self.start = start
+        self.writer = workdir.MetricsWriter(directory, start)
+        self.progress = ProgressLine(setup.total_steps, start)
+        self.stopwatch = Stopwatch(start)
+        self.evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)
+        self.unread = None  # (step, metrics on the device) that were not yet written
+        self.bad_images: set[str] = set()
+
+    def close(self):
+        self.progress.close()
+        self.writer.close()
+
+    def go(self, state):
+        config, setup = self.config, self.setup
+        train_step = make_train_step(
+            config,
+            setup.model,
+            setup.optimizer,
+            setup.schedule,
+            setup.layout,
+            len(setup.source.class_names),
+        )
+        zeros = parallel.replicate(zero_metrics(), setup.layout)
+        evaluate_every = self._steps(config.eval_every_epochs)
+        save_every = self._steps(config.checkpoint.every_epochs)
+        batches = self._device_batches()
+        in_flight = deque()
+        result = None
+        self.progress.line("Compiling the training step ...")
+        for step in range(self.start + 1, setup.total_steps + 1):
+            started = time.perf_counter()
+            batch = next(batches)
+            self.stopwatch.waited(time.perf_counter() - started)
+            state, done = train_step(state, batch)
+            in_flight.append((step, done))
+            if step == self.start + 1:
+                jax.block_until_ready(done)
+                self.progress.line(f"First step after {self.stopwatch.restart():.1f} s.")
+            if len(in_flight) > IN_FLIGHT:
+                self._wait_for(*in_flight.popleft())
+            if step % config.log_every_steps == 0:
+                while self.unread is not None:
+                    self._wait_for(*in_flight.popleft())
+                # Taken out of the state, so that no step overwrites them before they are read,
+                # `IN_FLIGHT` steps from now. The next step donates its copy of the zeros.
+                self.unread = (step, state.metrics)
+                state = state.replace(metrics=jax.tree.map(jnp.copy, zeros))
+            last, stop = step == setup.total_steps, bool(self.signal_received())
+            evaluates = last or (evaluate_every and step % evaluate_every == 0)
+            saves = last or stop or (save_every and step % save_every == 0)
+            if not (evaluates or saves):
+                continue
+            while in_flight:
+                self._wait_for(*in_flight.popleft())
+            self._check(step, state.metrics)
+            self.stopwatch.pause()
+            result = self._evaluate(step, state) if evaluates and not stop else None
+            stop = bool(self.signal_received())
+            if saves or stop:
+                self.checkpoints.save(step, state, result)
+            if stop and not (last and result):
+                self._stop(step)
+            self.stopwatch.go_on()
+        self.checkpoints.wait()
+        return self._finish(state, result)
+
+    def _steps(self, epochs):
+        return max(round(epochs * self.setup.steps_per_epoch), 1) if epochs else 0
+
+    def _epoch(self, step):
+        return step / self.setup.steps_per_epoch
+
+    def _device_batches(self):
+        """Batches on the device, `AHEAD` of them sent before they are needed."""
+        layout = self.setup.layout
+        queue = deque()
+        for batch in train_batches(
+            self.setup.source,
+            self.config.data,
+            seed=self.config.seed,
+            batch_size=self.config.batch_size,
+            rows=parallel.rows_of_this_process(layout),
+            start_step=self.start,
+        ):
+            for index in batch["index"][batch["bad"]]:
+                self._note_bad_image(int(index))
+            names = ("image", "label", "sample_id")
+            queue.append(parallel.put_batch({name: batch[name] for name in names}, layout))
+            if len(queue) > AHEAD:
+                yield queue.popleft()
+
+    def _note_bad_image(self, index):
+        name = self.setup.source.describe(index)
+        if name not in self.bad_images:
+            self.bad_images.add(name)
+            self.progress.line(
+                f"Skipped: {name} cannot be decoded ({len(self.bad_images)} such file(s) so far)."
+            )
+
+    def _wait_for(self, step, done):
+        jax.block_until_ready(done)
+        self.progress.advance(step)
+        if self.unread is not None and step >= self.unread[0]:
+            self._write_metrics()
+
+    def _check(self, step, metrics):
+        """Stops the run if a step since the last reading was not finite."""
+        bad_step = int(metrics["bad_step"])
+        # With a static loss scale every step may overflow: then nothing was learned.
+        if not bad_step and 0 < int(metrics["skipped"]) == int(metrics["steps"]):
+            bad_step = step - int(metrics["steps"]) + 1
+        if not bad_step:
+            return
+        saved = self.checkpoints.latest_step
+        where = f"the checkpoint of step {saved:,} is intact" if saved else "nothing was saved yet"
+        precision = self.config.precision
+        advice = "a smaller config.optimizer.base_learning_rate, a longer warmup"
+        if precision.compute == "float16":
+            advice += " or config.precision.loss_scale=dynamic"
+        raise TrainingFailed(
+            f"The loss or a gradient was not finite at step {bad_step:,} "
+            f"(epoch {self._epoch(bad_step):.2f}, "
+            f"learning rate {float(self.setup.schedule(bad_step - 1)):.6g}, "
+            f"loss scale {precision.loss_scale}); {where}. "
+            f"Try {advice}, in another --workdir."
+        )
+
+    def _write_metrics(self):
+        """Writes the metrics that were taken out of the state, and shows them."""
+        step, metrics = self.unread
+        self.unread = None
+        metrics = jax.device_get(metrics)
+        self._check(step, metrics)
+        steps, count = int(metrics["steps"]), max(float(metrics["count"]), 1.0)
+        epoch = self._epoch(step)
+        scalars = {
+            "loss": float(metrics["loss"]) / count,
+            "top1": 100.0 * float(metrics["correct"]) / count,
+            "learning_rate": float(self.setup.schedule(step - 1)),
+            "gradient_norm": float(metrics["gradient_norm"]) / steps,
+            "skipped_steps": int(metrics["skipped"]),
+        }
+        self.writer.write("metrics", step, epoch, "train", scalars)
+        pace, waiting = self.stopwatch.window(step)
+        timing = {"images_per_second": pace * self.config.batch_size, "data_wait": waiting}
+        self.writer.write("timing", step, epoch, "train", timing)
+        left = format_duration((self.setup.total_steps - step) / pace)
+        self.progress.news(
+            f"epoch {epoch:.2f}/{self.config.epochs:g}  step {step:,}/{self.setup.total_steps:,}  "
+            f"loss {scalars['loss']:.4f}  top-1 {scalars['top1']:5.2f}  "
+            f"lr {scalars['learning_rate']:.5f}  {timing['images_per_second']:,.0f} images/s  "
+            f"waiting for data {waiting:.0%}  left {left}"
+        )
+
+    def _evaluate(self, step, state):
+        """Evaluates, or returns None where a signal came in between."""
+        variables = evaluated_variables(state)
+        result = self.evaluate(variables, keep_going=lambda: not self.signal_received())
+        if result is not None:
+            split = self.config.data.eval_split
+            scalars = {name: result[name] for name in ("top1", "top5", "loss", "num_examples")}
+            self.writer.write("metrics", step, self._epoch(step), split, scalars)
+            self.progress.line(
+                f"epoch {self._epoch(step):.2f}  {split}: top-1 {result['top1']:.2f} %  "
+                f"top-5 {result['top5']:.2f} %  loss {result['loss']:.4f}  "
+                f"{result['num_examples']:,} examples"
+            )
+        return result
+
+    def _stop(self, step):
+        self.checkpoints.wait()
+        raise Interrupted(
+            self.signal_received(),
+            f"Stopped by a signal; saved after step {step:,} of {self.setup.total_steps:,}. "
+            "Run the same command again to go on.",
+        )
+
+    def _finish(self, state, evaluation):
+        if evaluation is None:
+            evaluation = self.evaluate(evaluated_variables(state))
+        result = results.summary(
+            self.config,
+            self.setup,
+            evaluation,
+            step=self.setup.total_steps,
+            images_per_second=self.stopwatch.pace() * self.config.batch_size,
+            skipped_images=sorted(self.bad_images),
+        )
+        results.write(self.directory, self.config, self.setup, result, evaluation)
+        return result

@@ -1,0 +1,83 @@
+"""Every field of a configuration, with its default: the paper's training at batch size 256.
+
+Other files import this one and override: see quickstart.py for a small one. From the command
+line a field is set as `--config.optimizer.momentum=0.8`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The defaults: ResNet-50-D on ImageNet, 120 epochs, batch 256, float32."""
+    config = ConfigDict()
+    config.seed = 0  # all randomness is a function of this, a purpose and a sample's id
+    config.epochs = 120.0  # length of the run, warmup included
+    config.batch_size = 256  # examples a step, over all devices and micro-batches
+    config.accumulation = 1  # micro-batches a step; each has batch_size / accumulation examples
+    config.eval_batch_size = 256
+
+    config.data = data = ConfigDict()
+    data.source = "tfds"  # digits | folder | list | tfds | synthetic
+    data.path = ""  # folder: its directory; list: directory of the lists; tfds: data_dir
+    data.tfds_name = "imagenet2012"
+    data.train_split = "train"
+    data.eval_split = "validation"
+    data.image_size = 224  # side of the square that the model sees, in pixels
+    data.eval_resize = 0  # shorter side before the centre crop; 0: ceil(image_size / 0.875)
+    data.flavor = "paper"  # paper | gluoncv: the reading of crop and colour jitter
+    data.crop_area = (0.08, 1.0)  # random resized crop: part of the image's area
+    data.crop_aspect_ratio = (3 / 4, 4 / 3)  # width / height
+    data.flip_probability = 0.5
+    data.interpolation = "bilinear"  # bilinear | bicubic
+    data.antialias = False  # average over pixels where an image shrinks
+    data.apply_exif_orientation = False  # turn photographs as their camera noted
+    data.on_bad_image = "error"  # error | skip: what to do with a file that cannot be decoded
+    data.shuffle_buffer = 16384  # encoded examples; record files only
+    data.num_synthetic = 1280  # examples of the synthetic source
+    data.num_classes = 1000  # classes of the synthetic source; the others know theirs
+
+    config.augment = augment = ConfigDict()  # on the device
+    augment.color_jitter = 0.4  # factors from [1 - s, 1 + s]; 0: off
+    augment.pca_noise = 0.1  # standard deviation; 0: off
+    augment.mixup_alpha = 0.0  # Beta(alpha, alpha), 0.2 in the paper; 0: off
+
+    config.model = model = ConfigDict()
+    model.name = "resnet50_d"  # `python -m bot_jax.models` lists all
+    model.options = ConfigDict()  # keyword arguments of the model, such as zero_gamma=False
+
+    config.batch_norm = batch_norm = ConfigDict()
+    batch_norm.group_size = 32  # examples that share statistics; 0: all of a micro-batch
+
+    config.label_smoothing = label_smoothing = ConfigDict()
+    label_smoothing.epsilon = 0.0  # 0.1 in the paper
+    label_smoothing.form = "uniform"  # uniform: eps / K | paper: eps / (K - 1)
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.base_learning_rate = 0.1  # at a batch of 256, see linear_scaling
+    optimizer.linear_scaling = True  # multiply by batch_size / 256
+    optimizer.momentum = 0.9  # not in the paper: the released code's
+    optimizer.nesterov = True
+    optimizer.weight_decay = 1e-4  # not in the paper: the released code's
+    optimizer.no_bias_decay = True  # decay only weights of convolutions and dense layers
+    optimizer.gradient_clip_norm = 0.0  # largest global norm; 0: off
+
+    config.schedule = schedule = ConfigDict()
+    schedule.name = "cosine"  # constant | cosine | step
+    schedule.warmup_epochs = 5.0
+    schedule.boundaries_epochs = (30.0, 60.0, 90.0)  # step: absolute epochs
+    schedule.factor = 0.1  # step: what the rate is multiplied by
+
+    config.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: off
+
+    config.precision = precision = ConfigDict()
+    precision.compute = "float32"  # float32 | bfloat16 | float16; parameters stay float32
+    precision.loss_scale = "none"  # none | static | dynamic, for float16
+    precision.loss_scale_value = 2.0**15  # static: the scale; dynamic: the first one
+
+    config.eval_every_epochs = 1.0
+    config.log_every_steps = 50
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every_epochs = 1.0
+    checkpoint.keep_last = 2
+    checkpoint.keep_best = 1  # by top-1
+    return config
