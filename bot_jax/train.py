@@ -156,20 +156,12 @@ class _Run:
             rows=parallel.rows_of_this_process(layout),
             start_step=self.start,
         ):
-            for index in batch["index"][batch["bad"]]:
-                self._note_bad_image(int(index))
+            bad = batch["index"][batch["bad"]].tolist()
+            self.bad_images.update(map(self.setup.source.describe, bad))
             names = ("image", "label", "sample_id")
             queue.append(parallel.put_batch({name: batch[name] for name in names}, layout))
             if len(queue) > AHEAD:
                 yield queue.popleft()
-
-    def _note_bad_image(self, index):
-        name = self.setup.source.describe(index)
-        if name not in self.bad_images:
-            self.bad_images.add(name)
-            self.progress.line(
-                f"Skipped: {name} cannot be decoded ({len(self.bad_images)} such file(s) so far)."
-            )
 
     def _wait_for(self, step, done):
         jax.block_until_ready(done)

@@ -12,21 +12,20 @@ from configs import default
 
 def get_config():
     config = default.get_config()
-    config.epochs = 6.0
-    config.batch_size = 128
+    config.epochs = 5.0
+    config.batch_size = 64
     config.eval_batch_size = 500
     config.data.source = "folder"
     config.data.eval_split = "test"
     config.data.image_size = 32
     config.data.eval_resize = 32
-    config.data.crop_area = (0.5, 1.0)
+    config.data.crop_area = (0.7, 1.0)
     config.augment.color_jitter = 0.0
     config.augment.pca_noise = 0.0
     config.model.name = "resnet20_cifar"
-    config.batch_norm.group_size = 128
-    config.optimizer.base_learning_rate = (
-        0.4  # 0.2 at a batch of 128: a short run wants a high rate
-    )
+    config.batch_norm.group_size = 64
+    config.optimizer.base_learning_rate = 0.4  # 0.1 at a batch of 64
     config.optimizer.weight_decay = 5e-4
-    config.schedule.warmup_epochs = 1.0
+    config.schedule.warmup_epochs = 0.5
+    config.log_every_steps = 100
     return config

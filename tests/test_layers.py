@@ -31,7 +31,7 @@ def numpy_convolve(x, kernel, stride):
     return out
 
 
-@pytest.mark.parametrize("size", [6, 7])
+@pytest.mark.parametrize("size", [1, 4, 6, 7])
 @pytest.mark.parametrize(("kernel_size", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
 def test_convolve_equals_its_definition(size, kernel_size, stride):
     rng = np.random.default_rng(0)
@@ -122,8 +122,8 @@ def test_batch_norm_options_momentum_and_epsilon():
 
 def test_batch_norm_at_evaluation_uses_running_statistics_and_keeps_them():
     x, variables = examples(), batch_norm_variables(3)
-    # The number of groups has no meaning there: any batch size is accepted.
-    norm = BatchNorm(train=False)
+    # Groups have no meaning there: the batch need not be a multiple of their number.
+    norm = BatchNorm(train=False, groups=BatchNormGroups(local=3))
     y, updated = norm.apply(variables, x, mutable=["batch_stats"])
     stats, params = variables["batch_stats"], variables["params"]
     normalized = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
@@ -132,7 +132,8 @@ def test_batch_norm_at_evaluation_uses_running_statistics_and_keeps_them():
 
 
 def test_batch_norm_initialization():
-    variables = BatchNorm(train=True).init(jax.random.key(0), examples())
+    norm = BatchNorm(train=True, groups=BatchNormGroups(local=4))
+    variables = norm.init(jax.random.key(0), examples(batch=1))
     expected = {
         "params": {"scale": np.ones(3), "bias": np.zeros(3)},
         "batch_stats": {"mean": np.zeros(3), "var": np.ones(3)},

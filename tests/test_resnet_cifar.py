@@ -1,10 +1,12 @@
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bot_jax.models import get_model
-from bot_jax.models.resnet_cifar import CifarBlock, pad_shortcut
+from bot_jax.models.resnet_cifar import CifarBlock, CifarResNet, pad_shortcut
 
 
 def test_pad_shortcut_equals_numpy():
@@ -42,42 +44,29 @@ def test_shapes_and_names():
 
 
 def test_zero_gamma_makes_every_block_its_shortcut():
-    model = get_model("resnet20_cifar", zero_gamma=True, width=4)
+    model = CifarResNet(blocks_per_stage=1, zero_gamma=True, width=4)
     images = np.random.default_rng(1).normal(size=(2, 16, 16, 3)).astype(np.float32)
-    variables = model.init(jax.random.key(0), images, train=False)
-
-    inputs = {}
+    variables = jax.jit(partial(model.init, train=False))(jax.random.key(0), images)
+    blocks, inputs = {}, {}
 
     def record(next_function, args, kwargs, context):
         if isinstance(context.module, CifarBlock):
-            inputs[context.module.name] = (context.module, args[0])
+            blocks[context.module.name] = context.module
+            inputs[context.module.name] = args[0]
         return next_function(*args, **kwargs)
 
-    with nn.intercept_methods(record):
-        _, state = model.apply(
-            variables, images, train=True, capture_intermediates=True, mutable=True
-        )
-    assert len(inputs) == 9
-    for name, (block, x) in inputs.items():
-        y = state["intermediates"][name]["__call__"][0]
-        # Inputs come from a ReLU and zeros stay zeros: the ReLU at the end changes nothing.
-        np.testing.assert_array_equal(y, pad_shortcut(x, block.features, block.stride))
-
-
-def test_one_training_step_lowers_the_loss():
-    model = get_model("resnet20_cifar", width=4)
-    rng = np.random.default_rng(2)
-    images = rng.normal(size=(8, 16, 16, 3)).astype(np.float32)
-    labels = jnp.arange(8)
-    variables = model.init(jax.random.key(0), images, train=False)
-
     @jax.jit
-    def loss(params):
-        state = {"params": params, "batch_stats": variables["batch_stats"]}
-        logits, _ = model.apply(state, images, train=True, mutable=["batch_stats"])
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
+    def forward(variables):
+        with nn.intercept_methods(record):
+            _, state = model.apply(
+                variables, images, train=True, capture_intermediates=True, mutable=True
+            )
+        return dict(inputs), state["intermediates"]
 
-    before, grads = jax.value_and_grad(loss)(variables["params"])
-    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads))
-    params = jax.tree.map(lambda p, g: p - 0.01 * g, variables["params"], grads)
-    assert loss(params) < before
+    inputs, results = forward(variables)
+    assert len(inputs) == 3
+    for name, x in inputs.items():
+        # Inputs come from a ReLU, so the one at the end of the block changes nothing.
+        shortcut = pad_shortcut(x, blocks[name].features, blocks[name].stride)
+        np.testing.assert_array_equal(results[name]["__call__"][0], shortcut)
+        assert np.max(x) > 0.1

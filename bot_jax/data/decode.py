@@ -5,9 +5,9 @@ TensorFlow refuses, by Pillow, which for some formats decodes one image at a tim
 
 Every image becomes what Pillow's ``convert("RGB")`` gives: an alpha channel is dropped and not
 composited, CMYK and grey are converted, a palette is looked up, an animation gives its first
-frame. One exception: 16-bit grey keeps its high byte, where Pillow would clip. The pixels of a
-JPEG equal Pillow's, which has the same decoder (up to 1 for CMYK, and up to a few at the edges of
-a crop).
+frame, and a TIFF is turned upright. One exception: 16-bit grey keeps its high byte, where Pillow
+would clip. The pixels of a JPEG equal Pillow's, which has the same decoder (up to 1 for CMYK, and
+up to a few at the edges of a crop).
 
 Refused as unreadable: a file cut short, even where the missing part is outside the crop, and an
 image that declares more than `MAX_PIXELS`, before memory is taken for it.
@@ -23,6 +23,7 @@ from bot_jax.data.tensorflow_cpu import tf
 MAX_PIXELS = 178_956_970
 
 _ORIENTATION_TAG = 0x0112
+_DECODED_BY_TENSORFLOW = ("JPEG", "MPO", "PNG", "WEBP")  # Pillow's names
 
 
 def decode_window(encoded, choose_window, *, apply_exif_orientation: bool):
@@ -47,7 +48,7 @@ def decode_window(encoded, choose_window, *, apply_exif_orientation: bool):
         can_crop &= orientation == 1
 
     def decode_whole():
-        image = _decode_whole(encoded, is_jpeg)
+        image = _decode_whole(encoded, is_jpeg, apply_exif_orientation)
         return orient(image, orientation) if apply_exif_orientation else image
 
     def not_decoded():
@@ -82,7 +83,7 @@ def cut(image, window):
 _DCT = "INTEGER_ACCURATE"
 
 
-def _decode_whole(encoded, is_jpeg):
+def _decode_whole(encoded, is_jpeg, apply_exif_orientation):
     def decode_jpeg():
         with tf.control_dependencies([_check_size(tf.io.extract_jpeg_shape(encoded))]):
             return tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT)
@@ -98,14 +99,13 @@ def _decode_whole(encoded, is_jpeg):
         return tf.io.decode_webp(encoded, channels=3)[0]
 
     def decode_other():
-        image, reason = _call_pillow(encoded, apply_exif_orientation=False)
+        image, reason = _call_pillow(encoded, apply_exif_orientation)
         with tf.control_dependencies([tf.debugging.Assert(reason == b"", [reason])]):
             return tf.identity(image)
 
-    cases = [(is_jpeg, decode_jpeg), (_has(encoded, 0, b"\x89PNG"), decode_png)]
-    if hasattr(tf.io, "decode_webp"):  # older versions of TensorFlow have not
-        is_webp = _has(encoded, 0, b"RIFF") & _has(encoded, 8, b"WEBP")
-        cases.append((is_webp, decode_webp))
+    is_png = _has(encoded, 0, b"\x89PNG")
+    is_webp = _has(encoded, 0, b"RIFF") & _has(encoded, 8, b"WEBP")
+    cases = [(is_jpeg, decode_jpeg), (is_png, decode_png), (is_webp, decode_webp)]
     return tf.case(cases, default=decode_other)
 
 
@@ -168,13 +168,16 @@ def _decode_with_pillow(encoded: bytes, apply_exif_orientation: bool):
 
 
 def _read_orientation(encoded: bytes) -> np.int64:
-    """EXIF orientation, 1 (upright) to 8; 1 where there is none."""
+    """EXIF orientation, 1 (upright) to 8; 1 where there is none or Pillow sees to it."""
     from PIL import Image
 
+    value = 1
     try:
-        value = Image.open(io.BytesIO(encoded)).getexif().get(_ORIENTATION_TAG, 1)
+        image = Image.open(io.BytesIO(encoded))
+        if image.format in _DECODED_BY_TENSORFLOW:
+            value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # the decoder will say what is wrong with the file
-        value = 1
+        pass
     return np.int64(value if value in range(1, 9) else 1)
 
 

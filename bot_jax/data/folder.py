@@ -73,23 +73,23 @@ def make(config_data, split: str) -> Source:
             f"{', '.join(class_names[:5])}{' ...' if len(class_names) > 5 else ''}). Images are "
             f"files that end in {', '.join(IMAGE_EXTENSIONS)}."
         )
-    return from_files(f"folder {folder}", folder, paths, labels, class_names)
+    paths = [os.path.join(folder, path) for path in paths]
+    return from_files(f"folder {folder}", paths, labels, class_names)
 
 
-def from_files(name, folder, paths, labels, class_names) -> Source:
-    """Source of the files `paths` (relative to `folder`) with integer `labels`."""
-    path_table = tf.constant(paths)
+def from_files(name: str, paths: list[str], labels: list[int], class_names) -> Source:
+    """Source of the files `paths` with integer `labels`."""
+    path_table = tf.constant([os.fsencode(path) for path in paths])
     label_table = tf.constant(labels, tf.int32)
-    prefix = os.path.join(folder, "")
 
     def read(index):
-        return tf.io.read_file(prefix + path_table[index]), label_table[index]
+        return tf.io.read_file(path_table[index]), label_table[index]
 
     return Source(
         name=name,
         num_examples=len(paths),
         class_names=tuple(class_names),
-        describe=lambda index: os.path.join(folder, os.fsdecode(paths[index])),
+        describe=lambda index: paths[index],
         read=read,
     )
 

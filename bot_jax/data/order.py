@@ -37,19 +37,25 @@ def in_order(source, *, batch_size: int, rows: np.ndarray):
 def _shuffled_random_access(source, seed, batch_size, rows, start_step):
     num_examples = source.num_examples
     steps_per_epoch = num_examples // batch_size
+    start_epoch, skipped_steps = divmod(start_step, steps_per_epoch)
     row_table = tf.constant(rows, tf.int64)
 
-    def place(element):
-        step, row = element // len(rows), row_table[element % len(rows)]
-        epoch = step // steps_per_epoch
-        position = step % steps_per_epoch * batch_size + row
-        # A permutation computed element by element: no buffer, and any step is the first.
-        index = tf.random.experimental.index_shuffle(
-            position, host_seed(seed, Purpose.ORDER, epoch), num_examples - 1
+    def one_epoch(epoch):
+        # A shuffle of all numbers (0.1 s for ImageNet). `index_shuffle`, which needs no memory,
+        # has but a few hundred permutations for a data set of a thousand examples.
+        permutation = tf.random.experimental.stateless_shuffle(
+            tf.range(num_examples, dtype=tf.int64), host_seed(seed, Purpose.ORDER, epoch)
         )
-        return {"index": index, "sample_id": epoch * num_examples + position}
+        first_step = tf.where(epoch == start_epoch, skipped_steps, 0)
+        steps = tf.range(tf.cast(first_step, tf.int64), steps_per_epoch)
+        positions = tf.reshape(steps[:, tf.newaxis] * batch_size + row_table, [-1])
+        samples = {
+            "index": tf.gather(permutation, positions),
+            "sample_id": epoch * num_examples + positions,
+        }
+        return tf.data.Dataset.from_tensor_slices(samples)
 
-    return tf.data.Dataset.range(start_step * len(rows), _END).map(place)
+    return tf.data.Dataset.range(start_epoch, _END).flat_map(one_epoch)
 
 
 def _shuffled_stream(source, seed, batch_size, rows, start_step):
@@ -88,7 +94,7 @@ def _in_order_stream(source, batch_size, rows):
         "label": tf.constant(-1, tf.int32),
     }
     padding = tf.data.Dataset.from_tensors(padding).repeat(-source.num_examples % batch_size)
-    samples = _stream(source, tf.constant(-1, tf.int64), 0).concatenate(padding).enumerate()
+    samples = _stream(source, None, 0).concatenate(padding).enumerate()
 
     def place(position, sample):
         return sample | {"sample_id": position}

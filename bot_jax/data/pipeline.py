@@ -27,8 +27,8 @@ def train_batches(
     """Endless training batches.
 
     Epoch e is a permutation of the examples that depends on (seed, e); its last
-    ``num_examples % batch_size`` elements are dropped. For a source with random access starting
-    at any step takes no time; a stream is read, but not decoded, from the start of its epoch.
+    ``num_examples % batch_size`` elements are dropped. A source with random access starts at any
+    step at once; a stream is read, but not decoded, from the start of that epoch.
 
     Args:
       source: what to read.

@@ -29,9 +29,9 @@ class Source:
       describe: example index -> name of the file or record, for messages.
       read: random access. TensorFlow function, int64 index -> (encoded image as a string scalar,
         int32 label). It may fail for a file that cannot be read.
-      stream: record files. TensorFlow function, (int64 epoch, int seed) -> `tf.data.Dataset` of
-        (int64 index, encoded image, int32 label) in the shuffled order of that epoch; epoch -1
-        is the order of the files, unshuffled.
+      stream: record files. (int64 epoch, int seed) -> `tf.data.Dataset` of (int64 index, encoded
+        image, int32 label) in the shuffled order of that epoch; where the epoch is None, in the
+        order of the files.
     """
 
     name: str

@@ -14,5 +14,7 @@ import tensorflow as tf
 tf.config.set_visible_devices([], "GPU")
 # Many images are decoded at once; splitting the work on one of them as well only costs.
 tf.config.threading.set_intra_op_parallelism_threads(1)
+# Rewriting the pipeline's graphs takes a second at each start and makes them no faster.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 __all__ = ["tf"]

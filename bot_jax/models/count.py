@@ -65,6 +65,5 @@ def _inner_jaxprs(params):
     """The jaxprs among the parameters of an equation (of a jit, a custom derivative, ...)."""
     for value in params.values():
         for item in value if isinstance(value, tuple | list) else (value,):
-            inner = getattr(item, "jaxpr", item)
-            if hasattr(inner, "eqns"):
-                yield inner
+            if hasattr(item, "eqns"):
+                yield item

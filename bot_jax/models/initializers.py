@@ -5,9 +5,11 @@ count the window: ``fan_in = k * k * in`` and ``fan_out = k * k * out``.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
-from jax.nn import initializers
+import jax
+import jax.numpy as jnp
 
 from bot_jax.errors import check_choice
 
@@ -26,7 +28,11 @@ def xavier_uniform() -> KernelInitializers:
     The paper's (1812.01187, section 2.1). Its text calls the fans "input and output channel
     sizes"; as in MXNet and every other implementation, they include the k * k window.
     """
-    init = initializers.variance_scaling(1.0, "fan_avg", "uniform")
+
+    def init(key, shape, dtype=jnp.float32):
+        bound = math.sqrt(6 / sum(_fans(shape)))
+        return _draw(jax.random.uniform, key, shape, dtype, minval=-bound, maxval=bound)
+
     return KernelInitializers(conv=init, dense=init)
 
 
@@ -36,7 +42,11 @@ def msra_prelu() -> KernelInitializers:
     What the authors' released training script uses in place of the paper's text
     (`MSRAPrelu()` of MXNet at its defaults: slope 0.25, average of the fans).
     """
-    init = initializers.variance_scaling(2.0 / (1 + 0.25**2), "fan_avg", "normal")
+
+    def init(key, shape, dtype=jnp.float32):
+        std = math.sqrt(2 / (1 + 0.25**2) / (sum(_fans(shape)) / 2))
+        return std * _draw(jax.random.normal, key, shape, dtype)
+
     return KernelInitializers(conv=init, dense=init)
 
 
@@ -45,13 +55,15 @@ def kaiming_normal() -> KernelInitializers:
 
     The dense rule is that of Goyal et al. (1706.02677, section 5.1).
     """
-    return KernelInitializers(
-        conv=initializers.variance_scaling(2.0, "fan_out", "normal"),
-        dense=initializers.normal(0.01),
-    )
 
+    def conv(key, shape, dtype=jnp.float32):
+        _, fan_out = _fans(shape)
+        return math.sqrt(2 / fan_out) * _draw(jax.random.normal, key, shape, dtype)
 
-_INITIALIZERS = {f.__name__: f for f in (xavier_uniform, msra_prelu, kaiming_normal)}
+    def dense(key, shape, dtype=jnp.float32):
+        return 0.01 * _draw(jax.random.normal, key, shape, dtype)
+
+    return KernelInitializers(conv=conv, dense=dense)
 
 
 def kernel_initializers(name: str) -> KernelInitializers:
@@ -62,3 +74,18 @@ def kernel_initializers(name: str) -> KernelInitializers:
     """
     check_choice("initializer", name, _INITIALIZERS)
     return _INITIALIZERS[name]()
+
+
+_INITIALIZERS = {f.__name__: f for f in (xavier_uniform, msra_prelu, kaiming_normal)}
+
+
+def _fans(shape):
+    """(fan_in, fan_out) of a kernel [..., in, out]."""
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+def _draw(distribution, key, shape, dtype, **kw):
+    # XLA needs six times as long to compile the same draw in four dimensions, and a model has
+    # many kernels.
+    return distribution(key, (math.prod(shape),), dtype, **kw).reshape(shape)

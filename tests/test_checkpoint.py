@@ -1,0 +1,79 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bot_jax import parallel
+from bot_jax.checkpoint import Checkpoints
+from bot_jax.errors import InputError
+
+
+def state_of(value, layout):
+    state = {"params": jnp.full((3, 2), value), "step": jnp.int32(value)}
+    return parallel.replicate(state, layout)
+
+
+@pytest.fixture
+def layout():
+    return parallel.make_layout(8, devices=jax.devices()[:8])
+
+
+def result(top1):
+    return {"top1": top1, "top5": 99.0, "loss": 1.0, "confusion": None}
+
+
+def test_keeps_the_newest_and_the_best(tmp_path, layout):
+    with Checkpoints(tmp_path, keep_last=2, keep_best=1) as checkpoints:
+        for step, top1 in ((1, 10.0), (2, 70.0), (3, 30.0), (4, None), (5, 40.0)):
+            metrics = None if top1 is None else result(top1)
+            checkpoints.save(step, state_of(step, layout), metrics)
+        checkpoints.wait()
+        assert checkpoints.latest_step == 5
+    kept = sorted(int(p.name) for p in tmp_path.iterdir())
+    assert kept == [2, 4, 5]
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_comes_back_on_any_number_of_devices(tmp_path, layout, devices):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(7, state_of(7, layout))
+    other = parallel.make_layout(8, devices=jax.devices()[:devices])
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(state_of(0, layout), other)
+    np.testing.assert_array_equal(restored["params"], np.full((3, 2), 7.0))
+    assert restored["step"] == 7
+    assert restored["params"].sharding.device_set == set(jax.devices()[:devices])
+
+
+def test_saving_a_step_twice_is_no_error(tmp_path, layout):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_of(1, layout))
+        checkpoints.save(1, state_of(2, layout))
+        checkpoints.wait()
+        assert checkpoints.restore(state_of(0, layout), layout)["step"] == 1
+
+
+def test_no_checkpoint(tmp_path, layout):
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step is None
+        with pytest.raises(InputError, match="There is no checkpoint in"):
+            checkpoints.restore(state_of(0, layout), layout)
+
+
+@pytest.mark.parametrize(
+    "other", [{"params": jnp.zeros((3, 5)), "step": jnp.int32(0)}, {"weights": jnp.zeros((3, 2))}]
+)
+def test_a_checkpoint_of_another_model(tmp_path, layout, other):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_of(1, layout))
+        checkpoints.wait()
+        with pytest.raises(InputError, match="does not fit this configuration"):
+            checkpoints.restore(other, layout)
+
+
+def test_a_write_that_was_cut_off_does_not_count(tmp_path, layout):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_of(1, layout))
+    (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step == 1

@@ -1,0 +1,18 @@
+import pytest
+from data_helpers import data_config
+
+from bot_jax.data.source import make_source
+from bot_jax.errors import InputError
+
+
+def test_source_is_chosen_by_name():
+    config = data_config(source="synthetic", num_synthetic=12, num_classes=3)
+    source = make_source(config, "train")
+    assert source.name == "synthetic train"
+    assert source.num_examples == 12
+    assert (source.read is None) != (source.stream is None)
+
+
+def test_unknown_source_is_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match=r"config.data.source = 'folders'.*'folder'"):
+        make_source(data_config(source="folders"), "train")

@@ -1,0 +1,42 @@
+import pytest
+
+from bot_jax import progress
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3661, "1:01:01")]
+)
+def test_durations(seconds, text):
+    assert progress.format_duration(seconds) == text
+
+
+def test_stopwatch_leaves_pauses_out(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    watch = progress.Stopwatch(10)
+    now[0] += 5
+    assert watch.restart() == 5  # compiling
+    now[0] += 2
+    watch.waited(0.5)
+    assert watch.window(14) == (2.0, 0.25)  # 4 steps in 2 s, 0.5 s of them waiting
+    now[0] += 1
+    watch.pause()
+    now[0] += 60  # evaluating
+    watch.go_on()
+    now[0] += 1
+    assert watch.window(20) == (3.0, 0.0)
+    assert watch.pace() == 10 / 4
+
+
+def test_plain_lines_where_there_is_no_terminal(capsys):
+    line = progress.ProgressLine(10, 0)
+    line.advance(3)
+    line.news("epoch 1")
+    line.line("done")
+    line.close()
+    assert capsys.readouterr().out == "epoch 1\ndone\n"
+
+
+def test_tables_are_aligned(capsys):
+    progress.print_table("Title", [("a", "1"), ("long name", "2")])
+    assert capsys.readouterr().out == "\nTitle\n  a          1\n  long name  2\n"

@@ -1,0 +1,280 @@
+"""The step on 1, 2, 4 and 8 devices, against one device and against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bot_jax import parallel
+from bot_jax import step as step_module
+from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.models.registry import get_model
+from bot_jax.optim.no_bias_decay import decay_mask
+from bot_jax.optim.optimizer import make_optimizer
+
+BATCH = 32
+
+
+def batch_of(rng, size=8, first_id=0):
+    return {
+        "image": rng.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8),
+        "label": rng.integers(0, 10, BATCH).astype(np.int32),
+        "sample_id": np.arange(first_id, first_id + BATCH, dtype=np.uint32),
+    }
+
+
+def run(config, *, devices=1, group_size=8, accumulation=1, steps=2, batches=None, **options):
+    """The state after some steps, on the host."""
+    layout = parallel.make_layout(
+        BATCH,
+        group_size=group_size,
+        accumulation=accumulation,
+        devices=jax.devices()[:devices],
+    )
+    dtype = {"float32": jnp.float32, "float16": jnp.float16, "bfloat16": jnp.bfloat16}[
+        config.precision.compute
+    ]
+    model = get_model(
+        "tiny", num_classes=10, dtype=dtype, bn_groups=layout.batch_norm_groups, **options
+    )
+
+    def schedule(step):
+        return jnp.float32(0.1) / (1 + step)
+
+    optimizer = make_optimizer(config.optimizer, schedule, decay_mask)
+    state = step_module.create_state(config, model, optimizer, config.seed)
+    state = parallel.replicate(state, layout)
+    train_step = step_module.make_train_step(config, model, optimizer, schedule, layout, 10)
+    rng = np.random.default_rng(0)
+    for i in range(steps):
+        batch = batches[i] if batches else batch_of(rng, first_id=i * BATCH)
+        state, done = train_step(state, parallel.put_batch(batch, layout))
+    assert int(done) == steps
+    return jax.device_get(state)
+
+
+def assert_same(a, b, **tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **({"rtol": 1e-4, "atol": 1e-6} | tolerance))
+
+
+@pytest.fixture(scope="module")
+def one_device(tiny_model):
+    """States on one device, by batch-norm group size."""
+    from configs import quickstart
+
+    config = quickstart.get_config()
+    config.data.image_size = 8
+    config.ema_decay = 0.9
+    return config, {size: run(config, group_size=size) for size in (8, 32)}
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("group_size", [8, 32])
+def test_devices_do_not_change_the_run(one_device, devices, group_size):
+    # Mixup, colour jitter, PCA noise and label smoothing are on. With groups of 8 on 8 devices
+    # two devices share a group; groups of 32 are shared by all.
+    config, expected = one_device
+    state = run(config, devices=devices, group_size=group_size)
+    assert_same(expected[group_size].params, state.params)
+    assert_same(expected[group_size].batch_stats, state.batch_stats)
+    assert_same(expected[group_size].ema, state.ema)
+    assert_same(expected[group_size].metrics, state.metrics)
+
+
+def test_group_size_does_change_the_run(one_device):
+    _, states = one_device
+    difference = np.abs(states[8].params["conv"]["kernel"] - states[32].params["conv"]["kernel"])
+    assert difference.max() > 1e-4
+
+
+def test_paper_groups_on_one_device_equal_eight_devices(tiny_config):
+    # 8 GPUs of 4 examples each with statistics of their own, as unsynchronised batch norm.
+    assert_same(
+        run(tiny_config, devices=1, group_size=4).params,
+        run(tiny_config, devices=8, group_size=4).params,
+    )
+
+
+def test_accumulation_equals_the_big_batch_without_batch_norm(tiny_config):
+    big = run(tiny_config, group_size=8, batch_norm=False)
+    small = run(tiny_config, group_size=8, accumulation=4, batch_norm=False)
+    assert_same(big.params, small.params)
+    assert_same(big.metrics, small.metrics)
+
+
+def test_accumulation_on_devices_equals_accumulation_on_one(tiny_config):
+    assert_same(
+        run(tiny_config, accumulation=2, group_size=4).params,
+        run(tiny_config, accumulation=2, group_size=4, devices=4).params,
+    )
+
+
+def plain(config):
+    config.augment.color_jitter = 0.0
+    config.augment.pca_noise = 0.0
+    config.augment.mixup_alpha = 0.0
+    config.label_smoothing.epsilon = 0.0
+    return config
+
+
+def test_first_update_is_that_of_the_mean_loss(tiny_config):
+    """The gradient of the mean cross-entropy, computed without any of the step's machinery."""
+    config = plain(tiny_config)
+    batch = batch_of(np.random.default_rng(3))
+    batch["label"][5] = -1  # does not count
+    after = run(config, devices=4, group_size=32, steps=1, batches=[batch], batch_norm=False)
+
+    model = get_model("tiny", num_classes=10, batch_norm=False)
+    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, decay_mask)
+    params = step_module.create_state(config, model, optimizer, config.seed).params
+    mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
+    images = jnp.asarray((batch["image"] - mean) / std, jnp.float32)
+    counts = batch["label"] >= 0
+
+    def loss(params):
+        log_p = jax.nn.log_softmax(model.apply({"params": params}, images, train=True))
+        own = jnp.take_along_axis(log_p, jnp.asarray(batch["label"])[:, None] % 10, axis=1)[:, 0]
+        return -jnp.sum(jnp.where(counts, own, 0)) / counts.sum()
+
+    value, gradients = jax.value_and_grad(loss)(params)
+    weight_decay = config.optimizer.weight_decay
+
+    def expected(path, w, g):
+        if path[-1].key == "kernel":
+            g = g + weight_decay * w
+        return w - 0.1 * (g + 0.9 * g)  # Nesterov's first step from zero momentum
+
+    assert_same(jax.tree_util.tree_map_with_path(expected, params, gradients), after.params)
+    assert after.metrics["count"] == BATCH - 1
+    np.testing.assert_allclose(after.metrics["loss"] / (BATCH - 1), value, rtol=1e-5)
+
+
+def test_training_accuracy_under_mixup_is_the_weight_of_the_predicted_class(tiny_config):
+    config = plain(tiny_config)
+    config.augment.mixup_alpha = 5.0
+    layout = parallel.make_layout(BATCH, group_size=8, devices=jax.devices()[:1])
+    batch = batch_of(np.random.default_rng(1))
+    device_batch = jax.tree.map(jnp.asarray, batch)
+
+    def prepare(batch):
+        return step_module.prepare_batch(config, layout, 10, batch)
+
+    spec = jax.sharding.PartitionSpec(parallel.AXES)
+    images, targets, credit = jax.jit(
+        jax.shard_map(prepare, mesh=layout.mesh, in_specs=spec, out_specs=spec)
+    )(device_batch)
+    np.testing.assert_allclose(targets, credit, atol=1e-6)  # without smoothing they are equal
+    np.testing.assert_allclose(credit.sum(-1), 1, atol=1e-6)
+    # Row 0 is mixed with row 7, the last of its group, and both with one weight.
+    one_hot = np.asarray(smooth_labels(batch["label"], 10, 0.0))
+    weight = np.dot(credit[0] - one_hot[7], one_hot[0] - one_hot[7]) / 2
+    assert 0 < weight < 1
+    np.testing.assert_allclose(
+        credit[7], weight * one_hot[7] + (1 - weight) * one_hot[0], atol=1e-6
+    )
+    mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
+    pixels = (batch["image"] - mean) / std
+    np.testing.assert_allclose(
+        images[0], weight * pixels[0] + (1 - weight) * pixels[7], rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("compute", ["bfloat16", "float16"])
+def test_low_precision_keeps_float32_parameters_and_stays_near(tiny_config, compute):
+    config = plain(tiny_config)
+    expected = run(config)
+    config.precision.compute = compute
+    config.precision.loss_scale = "static" if compute == "float16" else "none"
+    config.precision.loss_scale_value = 1024.0
+    state = run(config)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+    assert_same(expected.params, state.params, rtol=0.1, atol=0.02)
+    np.testing.assert_allclose(
+        expected.metrics["loss"], state.metrics["loss"], rtol=0.02 if compute == "float16" else 0.1
+    )
+
+
+def test_overflow_skips_the_step_and_halves_a_dynamic_scale(tiny_config):
+    config = plain(tiny_config)
+    config.precision.compute = "float16"
+    config.precision.loss_scale = "dynamic"
+    config.precision.loss_scale_value = 2.0**24  # gradients of float16 overflow at 65,504
+    start = run(config, steps=1)
+    assert start.metrics["skipped"] == 1
+    assert start.metrics["bad_step"] == 0
+    assert start.loss_scale.scale == 2.0**23
+    for leaf in jax.tree.leaves(start.opt_state):
+        if leaf.dtype == np.float32:
+            assert not leaf.any()  # no momentum from the skipped step
+    later = run(config, steps=20)
+    assert 0 < later.metrics["skipped"] < 20
+    assert np.isfinite(jax.tree.leaves(later.params)[0]).all()
+
+
+def test_a_step_that_is_not_finite_is_noted_and_leaves_the_weights_alone(tiny_config, monkeypatch):
+    config = plain(tiny_config)
+    batches = [batch_of(np.random.default_rng(i), first_id=i * BATCH) for i in range(3)]
+    good = run(config, steps=1, batches=batches)
+
+    def broken(logits, targets):  # infinite wherever an image of the second or third batch is
+        losses = -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+        return jnp.where(jnp.sum(targets, axis=-1) < 1.0, jnp.inf, 1.0) * losses
+
+    monkeypatch.setattr(step_module, "cross_entropy", broken)
+    for batch in batches[1:]:
+        batch["label"][0] = -1
+    bad = run(config, steps=3, batches=batches)
+    assert good.metrics["bad_step"] == 0
+    assert bad.metrics["bad_step"] == 2
+    assert bad.metrics["skipped"] == 2
+    assert_same(good.params, bad.params, rtol=0, atol=0)
+    assert_same(good.batch_stats, bad.batch_stats, rtol=0, atol=0)
+
+
+def eval_totals(variables, batches, devices):
+    layout = parallel.make_layout(BATCH, devices=jax.devices()[:devices])
+    layout = parallel.evaluation_layout(layout, BATCH)
+    model = get_model("tiny", num_classes=10)
+    eval_step = step_module.make_eval_step(model, layout)
+    totals = parallel.replicate(step_module.zero_totals(10), layout)
+    variables = parallel.replicate(variables, layout)
+    for batch in batches:
+        totals, _ = eval_step(totals, parallel.put_batch(batch, layout), variables)
+    return jax.device_get(totals)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_evaluation_counts_against_numpy(tiny_model, devices):
+    model = get_model("tiny", num_classes=10)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+    rng = np.random.default_rng(0)
+    batches = [{k: batch_of(rng)[k] for k in ("image", "label")} for _ in range(2)]
+    batches[1]["label"][20:] = -1
+    totals = eval_totals(variables, batches, devices)
+
+    mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
+    images = np.concatenate([b["image"] for b in batches])[:52]
+    labels = np.concatenate([b["label"] for b in batches])[:52]
+    logits = model.apply(variables, jnp.asarray((images - mean) / std, jnp.float32), train=False)
+    ranking = np.argsort(-np.asarray(logits, np.float64), axis=1, kind="stable")
+    confusion = np.zeros((10, 10), int)
+    for true, predicted in zip(labels, ranking[:, 0], strict=True):
+        confusion[true, predicted] += 1
+    assert totals["count"] == 52
+    assert totals["top1"] == (ranking[:, 0] == labels).sum()
+    assert totals["top5"] == (ranking[:, :5] == labels[:, None]).any(1).sum()
+    np.testing.assert_array_equal(totals["confusion"], confusion)
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    np.testing.assert_allclose(totals["loss"], -log_p[np.arange(52), labels].sum(), rtol=1e-5)
+
+
+def test_equal_or_broken_logits_do_not_count_as_correct(tiny_model):
+    model = get_model("tiny", num_classes=10)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+    rng = np.random.default_rng(0)
+    batch = {k: batch_of(rng)[k] for k in ("image", "label")}
+    for value, expected in ((0.0, (batch["label"] == 0).sum()), (np.nan, 0)):
+        broken = jax.tree.map(jnp.copy, variables)
+        broken["params"]["head"] = jax.tree.map(lambda x: x * 0 + value, broken["params"]["head"])
+        assert eval_totals(broken, [batch], 1)["top1"] == expected

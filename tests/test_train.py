@@ -1,0 +1,207 @@
+"""Whole runs of the tiny model on the digits, in this process."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from bot_jax import config as configuration
+from bot_jax import parallel, setup, train
+from bot_jax.checkpoint import Checkpoints
+from bot_jax.errors import InputError
+from bot_jax.interrupt import Interrupted
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    device = jax.devices()[:1]
+    make = parallel.make_layout
+    monkeypatch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, devices=device, **kw))
+
+
+@pytest.fixture
+def config(tiny_config):
+    tiny_config.ema_decay = 0.9
+    return tiny_config
+
+
+def state_of(config, directory):
+    made = setup.make_setup(config)
+    with Checkpoints(directory / "checkpoints", keep_last=9) as checkpoints:
+        return jax.device_get(checkpoints.restore(made.state_shapes, made.layout))
+
+
+def lines(directory, name="metrics"):
+    return [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def uninterrupted(config, tmp_path):
+    directory = tmp_path / "uninterrupted"
+    return directory, train.train(config, directory)
+
+
+def stop_at(monkeypatch, step, number=signal.SIGTERM):
+    """Sends a signal while `step` runs."""
+    make = train.make_train_step
+
+    def make_step(*arguments):
+        train_step = make(*arguments)
+        calls = iter(range(1, 1000))
+
+        def counting(state, batch):
+            if next(calls) == step:
+                os.kill(os.getpid(), number)
+            return train_step(state, batch)
+
+        return counting
+
+    monkeypatch.setattr(train, "make_train_step", make_step)
+
+
+def test_what_a_run_leaves_behind(config, uninterrupted):
+    directory, result = uninterrupted
+    assert json.loads((directory / "result.json").read_text()) == result
+    assert result["num_examples"] == 360
+    assert (result["step"], result["epochs"]) == (22, 1.0)
+    assert 0 <= result["top1"] <= result["top5"] <= 100
+    assert result["images_per_second"] > 0
+    assert result["devices"] == "1 x cpu"
+    # 3 * 3 * 3 * 8 weights, 2 * 8 of batch norm, 8 * 10 + 10 of the head; a 4x4 map.
+    assert result["parameters"] == 216 + 16 + 90
+    assert result["macs"] == 16 * 216 + 80
+    written = lines(directory)
+    assert [(w["step"], w["split"]) for w in written] == [
+        (4, "train"),
+        (8, "train"),
+        (11, "validation"),
+        (12, "train"),
+        (16, "train"),
+        (20, "train"),
+        (22, "validation"),
+    ]
+    warmup = 11  # half an epoch; batch i has i / m of the peak
+    assert written[0]["learning_rate"] == pytest.approx(4 / warmup * 0.1 * 64 / 256)
+    assert written[-1]["top1"] == pytest.approx(result["top1"], abs=1e-4)
+    confusion = (directory / "confusion_validation.csv").read_text().splitlines()
+    assert len(confusion) == 11
+    assert json.loads((directory / "config.json").read_text())["batch_size"] == 64
+    assert len(lines(directory, "timing")) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_and_resume_equals_no_stop(config, uninterrupted, tmp_path, monkeypatch, number):
+    directory, result = uninterrupted
+    other = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7, number)
+        with pytest.raises(Interrupted, match="saved after step 7 of 22") as stopped:
+            train.train(config, other)
+    assert stopped.value.exit_code == 128 + number
+    assert not (other / "result.json").exists()
+    resumed = train.train(config, other)
+    assert {k: resumed[k] for k in ("top1", "loss")} == {k: result[k] for k in ("top1", "loss")}
+    assert lines(other) == lines(directory)
+    expected, found = state_of(config, directory), state_of(config, other)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_finished_run_is_not_run_again(config, uninterrupted, capsys):
+    directory, result = uninterrupted
+    before = (directory / "metrics.jsonl").read_text()
+    assert train.train(config, directory) == result
+    assert "This run is finished" in capsys.readouterr().out
+    assert (directory / "metrics.jsonl").read_text() == before
+
+
+def test_another_configuration_is_refused(config, uninterrupted):
+    directory, _ = uninterrupted
+    config.optimizer.momentum = 0.5
+    with pytest.raises(InputError, match=r"optimizer.momentum: 0.9 -> 0.5"):
+        train.train(config, directory)
+
+
+def test_a_loss_that_explodes_stops_the_run_and_keeps_the_checkpoint(config, tmp_path, monkeypatch):
+    from bot_jax import step
+
+    first_bad_id = 13 * 64  # the examples of the fourteenth step
+    prepare = step.prepare_batch
+
+    def explode(config, layout, num_classes, batch):
+        images, targets, credit = prepare(config, layout, num_classes, batch)
+        bad = (batch["sample_id"] >= first_bad_id)[:, None]
+        return images, jax.numpy.where(bad, float("nan"), targets), credit
+
+    monkeypatch.setattr(step, "prepare_batch", explode)
+    with pytest.raises(train.TrainingFailed) as failure:
+        train.train(config, tmp_path)
+    message = str(failure.value)
+    assert "not finite at step 14 (epoch 0.64" in message
+    assert "learning rate" in message
+    assert "checkpoint of step 12 is intact" in message
+    assert np.isfinite(jax.tree.leaves(state_of(config, tmp_path).params)[0]).all()
+
+
+def test_facts_and_mask_are_printed(config, uninterrupted, capsys):
+    made = setup.make_setup(config)
+    facts = dict(setup.describe_run(config, made))
+    assert facts["weight decay"] == "0.0001 on every kernel; none on every bias, scale"
+    assert facts["global batch"] == "64 = 1 micro-batch(es) x 1 device(s) x 64"
+    assert facts["batch-norm groups"] == "2 of 32 examples"
+    assert facts["length"] == "1 epochs = 22 steps"
+    assert facts["learning rate"].startswith("0.025,")
+    assert ("head", "          90 parameters,           80 of them decayed") in (
+        setup.describe_model(made)
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("batch_size", 2000, "fewer than one batch of 2000"),
+        ("batch_norm.group_size", 5, "does not fit"),
+        ("precision.compute", "float8", "Valid: bfloat16, float16, float32"),
+        ("precision.loss_scale", "dynamics", "Did you mean 'dynamic'?"),
+        ("schedule.name", "cosin", "Did you mean 'cosine'?"),
+        ("schedule.warmup_epochs", 2.0, "longer than the run"),
+        ("model.name", "resnet50d", "no model named"),
+        ("data.source", "digit", "Did you mean 'digits'?"),
+        ("label_smoothing.form", "papre", "Did you mean 'paper'?"),
+        ("epochs", 3e6, "sample ids"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_in_words(config, tmp_path, field, value, words):
+    node, name = config, field
+    while "." in name:
+        part, name = name.split(".", 1)
+        node = node[part]
+    node[name] = value
+    if field == "batch_size":
+        config.batch_norm.group_size = 0
+    with pytest.raises(InputError) as error:
+        train.train(config, tmp_path)
+    assert words in str(error.value)
+
+
+def test_evaluation_of_a_checkpoint(config, uninterrupted):
+    from bot_jax.evaluate import evaluate_checkpoint
+
+    directory, result = uninterrupted
+    evaluated, file = evaluate_checkpoint(config, directory)
+    assert file == directory / "evaluation_validation.json"
+    assert evaluated["top1"] == result["top1"]
+    config.data.eval_split = "all"
+    evaluated, file = evaluate_checkpoint(config, directory)
+    assert evaluated["num_examples"] == 1797
+    assert (directory / "confusion_all.csv").exists()
+    with pytest.raises(InputError, match="no checkpoints"):
+        evaluate_checkpoint(config, directory / "nowhere")
+
+
+def test_configuration_is_written_as_it_was_resolved(config, uninterrupted):
+    directory, _ = uninterrupted
+    assert (directory / "config.json").read_text() == configuration.to_json(config)

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from bot_jax import workdir
+from bot_jax.errors import InputError
+
+
+def test_second_start_needs_the_same_configuration(tmp_path):
+    config = ConfigDict({"seed": 0, "optimizer": {"momentum": 0.9}})
+    workdir.open_workdir(tmp_path / "a" / "run", config)
+    workdir.open_workdir(tmp_path / "a" / "run", config)
+    config.optimizer.momentum = 0.8
+    with pytest.raises(InputError, match=r"optimizer.momentum: 0.9 -> 0.8"):
+        workdir.open_workdir(tmp_path / "a" / "run", config)
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be used"):
+        workdir.open_workdir(tmp_path / "file" / "run", ConfigDict())
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_metrics_go_on_where_the_checkpoint_is(tmp_path):
+    writer = workdir.MetricsWriter(tmp_path, 0)
+    for step in (1, 2, 3):
+        writer.write("metrics", step, step / 10, "train", {"loss": 1.0 / step})
+    writer.close()
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(file.read_text() + '{"step": 4, "lo')  # killed in the middle of a line
+
+    writer = workdir.MetricsWriter(tmp_path, 2)
+    writer.write("metrics", 3, 0.3, "train", {"loss": 7.0})
+    writer.close()
+    assert lines(file) == [
+        {"step": 1, "epoch": 0.1, "split": "train", "loss": 1.0},
+        {"step": 2, "epoch": 0.2, "split": "train", "loss": 0.5},
+        {"step": 3, "epoch": 0.3, "split": "train", "loss": 7.0},
+    ]
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_tensorboard_has_the_scalars(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    writer = workdir.MetricsWriter(tmp_path, 0)
+    writer.write("metrics", 5, 0.5, "validation", {"top1": 12.5})
+    writer.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    [event] = events.Tensors("validation/top1")
+    assert (event.step, event.tensor_proto.float_val[0]) == (5, 12.5)
+
+
+def test_confusion_matrix_names_its_classes(tmp_path):
+    import numpy as np
+
+    workdir.write_confusion(tmp_path, "test", ("cat", "dog, big"), np.array([[3, 1], [0, 2]]))
+    assert (tmp_path / "confusion_test.csv").read_text().splitlines() == [
+        'true \\ predicted,cat,"dog, big"',
+        "cat,3,1",
+        '"dog, big",0,2',
+    ]
+
+
+def test_versions_name_what_results_depend_on():
+    assert {"python", "jax", "flax", "optax", "numpy"} <= workdir.versions().keys()
