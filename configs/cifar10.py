@@ -1,7 +1,6 @@
 """ResNet-20 on CIFAR-10 as a folder of image files, in a short run for two CPU cores.
 
-    python -m bot_jax.main --config configs/cifar10.py --workdir runs/cifar10 \\
-        --config.data.path=DIR
+    python -m bot_jax.main --config configs/cifar10.py --workdir runs/c10 --config.data.path=DIR
 
 DIR has train/CLASS/ and test/CLASS/. The network is that of He et al., arXiv 1512.03385,
 section 4.2; the run is far shorter than theirs (160 epochs).

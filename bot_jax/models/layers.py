@@ -103,13 +103,10 @@ class BatchNormGroups:
       local: the device's batch is split into this many consecutive groups of equal size.
       mean_over_members: averages an array over the devices that share one group (a
         collective); identity where every group lives on one device.
-      mean_over_groups: averages an array over the groups held by other devices (a
-        collective), for the running statistics; identity on a single device.
     """
 
     local: int = 1
     mean_over_members: Callable[[jax.Array], jax.Array] = identity
-    mean_over_groups: Callable[[jax.Array], jax.Array] = identity
 
 
 class BatchNorm(nn.Module):
@@ -123,7 +120,8 @@ class BatchNorm(nn.Module):
     ``running = momentum * running + (1 - momentum) * mean over groups of the statistic``.
 
     The running variance averages the biased variance, as in MXNet and Flax; PyTorch
-    averages the unbiased one. At evaluation and initialisation the running statistics are
+    averages the unbiased one. They are means over the groups of this device; whoever runs the
+    model on several devices averages them (`bot_jax.step`). At evaluation and initialisation the running statistics are
     used, and nothing is updated.
 
     Parameters: `scale` (gamma) and `bias` (beta), float32 [channels]. Collection
@@ -157,7 +155,7 @@ class BatchNorm(nn.Module):
         if uses_batch:
             mean, var = _group_statistics(grouped, self.groups.mean_over_members)
             for running, statistic in ((running_mean, mean), (running_var, var)):
-                average = self.groups.mean_over_groups(statistic.reshape(-1, *channels).mean(0))
+                average = statistic.reshape(-1, *channels).mean(0)
                 running.value = self.momentum * running.value + (1 - self.momentum) * average
         else:
             mean, var = running_mean.value, running_var.value
