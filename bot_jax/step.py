@@ -161,7 +161,7 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
         gradients, sums = parallel.sum_over_devices((gradients, sums))
         batch_stats = parallel.mean_over_devices(batch_stats)
         gradients = jax.tree.map(lambda g: g / state.loss_scale.scale, gradients)
-        gradient_norm = optax.global_norm(gradients)
+        gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(gradient_norm) & jnp.isfinite(sums["loss"])
 
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)

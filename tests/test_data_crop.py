@@ -76,6 +76,8 @@ def test_windows_follow_the_distribution_of_the_flavor(flavor, setting):
     expected = features(simulate_windows(20000, flavor, **setting), height, width)
     for name in ours:
         assert ks_2samp(ours[name], expected[name]).pvalue > 1e-3, name
+    places = np.corrcoef(ours["vertical place"], ours["horizontal place"])
+    assert abs(places[0, 1]) < 0.06
     # The smallest area is reached: one drawn as the length of a side would stay away from it.
     assert 0.98 * area[0] < ours["area"].min() < 1.05 * area[0]
     assert ours["area"].max() > 0.75 * area[1]

@@ -30,6 +30,7 @@ def data_dir(tmp_path_factory):
         features=features,
         split_datasets={"train": list(examples(50)), "validation": list(examples(7))},
         data_dir=folder,
+        download_config=tfds.download.DownloadConfig(num_shards=3),
     )
     return folder
 

@@ -120,9 +120,9 @@ class BatchNorm(nn.Module):
     ``running = momentum * running + (1 - momentum) * mean over groups of the statistic``.
 
     The running variance averages the biased variance, as in MXNet and Flax; PyTorch
-    averages the unbiased one. They are means over the groups of this device; whoever runs the
-    model on several devices averages them (`bot_jax.step`). At evaluation and initialisation the running statistics are
-    used, and nothing is updated.
+    averages the unbiased one. The mean is over the groups of this device; with several devices
+    `bot_jax.step` averages what they have. At evaluation and initialisation the running
+    statistics are used, and nothing is updated.
 
     Parameters: `scale` (gamma) and `bias` (beta), float32 [channels]. Collection
     `batch_stats`: `mean` and `var`, float32 [channels]. Statistics are computed in float32
