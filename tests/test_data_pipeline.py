@@ -7,10 +7,11 @@ import pytest
 from data_helpers import data_config, encode, smooth_image
 from PIL import Image
 
-from bot_jax.data import load
+from bot_jax.data import load, pipeline
 from bot_jax.data.pipeline import eval_batches, train_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
+from bot_jax.rng import Purpose, host_seed
 
 BATCH, NUM_EXAMPLES = 4, 14  # three steps an epoch, two examples left over
 
@@ -90,6 +91,18 @@ def test_resuming_sharing_and_threads_change_no_pixel(photos, batches, monkeypat
         assert part.keys() == whole.keys()
         for name in part:
             np.testing.assert_array_equal(part[name], whole[name][[1, 3]], err_msg=name)
+
+
+def test_crop_and_flip_are_drawn_independently(photos, monkeypatch):
+    purposes = []
+
+    def record(seed, purpose, sample_id):
+        purposes.append(purpose)
+        return host_seed(seed, purpose, sample_id)
+
+    monkeypatch.setattr(pipeline, "host_seed", record)
+    train(config_of(photos), 1)
+    assert set(purposes) == {Purpose.CROP, Purpose.FLIP}
 
 
 def test_the_seed_decides(photos, batches):

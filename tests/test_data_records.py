@@ -83,6 +83,12 @@ def test_epochs_are_permutations_by_seed_and_epoch(data_dir):
     assert orders[1, 0] == tuple(again[:, 0])
 
 
+def test_shuffle_within_a_file_differs_by_epoch(data_dir):
+    source = make(data_dir, "train[:10%]")  # all in one file, so the order of files is no help
+    orders = {tuple(read(source.stream(tf.constant(e, tf.int64), 0))[:, 0]) for e in range(4)}
+    assert len(orders) >= 3
+
+
 def test_unknown_data_set(tmp_path):
     with pytest.raises(InputError, match=r"'imagnet2012' is not a data set.*mean 'imagenet2012'"):
         make(tmp_path, "train", "imagnet2012")

@@ -15,17 +15,22 @@ from bot_jax.errors import InputError
 from bot_jax.interrupt import Interrupted
 
 
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    device = jax.devices()[:1]
-    make = parallel.make_layout
-    monkeypatch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, devices=device, **kw))
+@pytest.fixture(autouse=True, scope="module")
+def one_device():
+    make, device = parallel.make_layout, jax.devices()[:1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, devices=device, **kw))
+        yield
+
+
+def with_average(config):
+    config.ema_decay = 0.9
+    return config
 
 
 @pytest.fixture
 def config(tiny_config):
-    tiny_config.ema_decay = 0.9
-    return tiny_config
+    return with_average(tiny_config)
 
 
 def state_of(config, directory):
@@ -38,10 +43,11 @@ def lines(directory, name="metrics"):
     return [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture
-def uninterrupted(config, tmp_path):
-    directory = tmp_path / "uninterrupted"
-    return directory, train.train(config, directory)
+@pytest.fixture(scope="module")
+def uninterrupted(one_device, make_tiny_config, tmp_path_factory):
+    """A run from start to end: its directory and its result. Tests only read it."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    return directory, train.train(with_average(make_tiny_config()), directory)
 
 
 def stop_at(monkeypatch, step, number=signal.SIGTERM):
