@@ -77,6 +77,7 @@ class _Run:
         self.progress = ProgressLine(setup.total_steps, start)
         self.stopwatch = Stopwatch(start)
         self.evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)
+        self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.unread = None  # (step, metrics on the device) that were not yet written
         self.bad_images: set[str] = set()
 
@@ -95,51 +96,76 @@ class _Run:
             len(setup.source.class_names),
         )
         zeros = parallel.replicate(zero_metrics(), setup.layout)
-        evaluate_every = self._steps(config.eval_every_epochs)
-        save_every = self._steps(config.checkpoint.every_epochs)
+        evaluation = None
+        if self._evaluates(self.start) and not self.writer.has(self.start, config.data.eval_split):
+            # A signal came before the evaluation that was due at this step.
+            evaluation = self._evaluate(self.start, state)
         batches = self._device_batches()
-        in_flight = deque()
-        result = None
         self.progress.line("Compiling the training step ...")
+        self.stopwatch.restart()
         for step in range(self.start + 1, setup.total_steps + 1):
             started = time.perf_counter()
             batch = next(batches)
             self.stopwatch.waited(time.perf_counter() - started)
             state, done = train_step(state, batch)
-            in_flight.append((step, done))
+            self.in_flight.append((step, done))
             if step == self.start + 1:
                 jax.block_until_ready(done)
                 self.progress.line(f"First step after {self.stopwatch.restart():.1f} s.")
-            if len(in_flight) > IN_FLIGHT:
-                self._wait_for(*in_flight.popleft())
             if step % config.log_every_steps == 0:
                 while self.unread is not None:
-                    self._wait_for(*in_flight.popleft())
+                    self._wait_for_oldest()
                 # Taken out of the state, so that no step overwrites them before they are read,
                 # `IN_FLIGHT` steps from now. The next step donates its copy of the zeros.
                 self.unread = (step, state.metrics)
                 state = state.replace(metrics=jax.tree.map(jnp.copy, zeros))
-            last, stop = step == setup.total_steps, bool(self.signal_received())
-            evaluates = last or (evaluate_every and step % evaluate_every == 0)
-            saves = last or stop or (save_every and step % save_every == 0)
-            if not (evaluates or saves):
-                continue
-            while in_flight:
-                self._wait_for(*in_flight.popleft())
-            self._check(step, state.metrics)
-            self.stopwatch.pause()
-            result = self._evaluate(step, state) if evaluates and not stop else None
-            stop = bool(self.signal_received())
-            if saves or stop:
-                self.checkpoints.save(step, state, result)
-            if stop and not (last and result):
-                self._stop(step)
-            self.stopwatch.go_on()
+            while self.in_flight and self._is_due(self.in_flight[0][1]):
+                self._wait_for_oldest()
+            if self._evaluates(step) or self._saves(step) or self.signal_received():
+                while self.in_flight:
+                    self._wait_for_oldest()
+                self._check(step, state.metrics)
+                self.stopwatch.pause()
+                evaluation = self._evaluate(step, state) if self._evaluates(step) else None
+                self._save(step, state, evaluation)
+                self.stopwatch.go_on()
         self.checkpoints.wait()
-        return self._finish(state, result)
+        return self._finish(state, evaluation)
 
-    def _steps(self, epochs):
-        return max(round(epochs * self.setup.steps_per_epoch), 1) if epochs else 0
+    def _is_due(self, done):
+        return len(self.in_flight) > IN_FLIGHT or done.is_ready()
+
+    def _wait_for_oldest(self):
+        step, done = self.in_flight.popleft()
+        jax.block_until_ready(done)
+        self.progress.advance(step)
+        if self.unread is not None and step >= self.unread[0]:
+            self._write_metrics()
+
+    def _is_every(self, epochs, step):
+        if not step:
+            return False
+        steps = max(round(epochs * self.setup.steps_per_epoch), 1)
+        return step == self.setup.total_steps or (epochs > 0 and step % steps == 0)
+
+    def _evaluates(self, step):
+        return self._is_every(self.config.eval_every_epochs, step)
+
+    def _saves(self, step):
+        return self._is_every(self.config.checkpoint.every_epochs, step)
+
+    def _save(self, step, state, evaluation):
+        """Saves where it is time to, or where a signal asks for it: then this ends the run."""
+        stop = self.signal_received()
+        if self._saves(step) or stop:
+            self.checkpoints.save(step, state, evaluation)
+        if stop and not (evaluation and step == self.setup.total_steps):
+            self.checkpoints.wait()
+            raise Interrupted(
+                stop,
+                f"Stopped by a signal; saved after step {step:,} of {self.setup.total_steps:,}. "
+                "Run the same command again to go on.",
+            )
 
     def _epoch(self, step):
         return step / self.setup.steps_per_epoch
@@ -162,12 +188,6 @@ class _Run:
             queue.append(parallel.put_batch({name: batch[name] for name in names}, layout))
             if len(queue) > AHEAD:
                 yield queue.popleft()
-
-    def _wait_for(self, step, done):
-        jax.block_until_ready(done)
-        self.progress.advance(step)
-        if self.unread is not None and step >= self.unread[0]:
-            self._write_metrics()
 
     def _check(self, step, metrics):
         """Stops the run if a step since the last reading was not finite."""
@@ -232,14 +252,6 @@ class _Run:
                 f"{result['num_examples']:,} examples"
             )
         return result
-
-    def _stop(self, step):
-        self.checkpoints.wait()
-        raise Interrupted(
-            self.signal_received(),
-            f"Stopped by a signal; saved after step {step:,} of {self.setup.total_steps:,}. "
-            "Run the same command again to go on.",
-        )
 
     def _finish(self, state, evaluation):
         if evaluation is None:

@@ -62,14 +62,20 @@ class MetricsWriter:
         """Opens the files of a run that goes on after `resume_step`; later lines are dropped."""
         import tensorflow as tf
 
-        self._files = {}
+        self._files, self._written = {}, set()
         for name in ("metrics", "timing"):
             file = path / f"{name}.jsonl"
             if file.exists():
-                write_atomically(file, "".join(_lines_until(file, resume_step)))
+                kept = list(_lines_until(file, resume_step))
+                write_atomically(file, "".join(kept))
+                self._written |= {(line["step"], line["split"]) for line in map(json.loads, kept)}
             self._files[name] = file.open("a")
         self._summary = tf.summary
         self._board = tf.summary.create_file_writer(str(path / "tensorboard"))
+
+    def has(self, step: int, split: str) -> bool:
+        """Whether there was a line for this step and split when the files were opened."""
+        return (step, split) in self._written
 
     def write(self, name: str, step: int, epoch: float, split: str, scalars: dict) -> None:
         """Writes one line to NAME.jsonl ("metrics" or "timing")."""

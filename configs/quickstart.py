@@ -10,9 +10,9 @@ from configs import default
 
 
 def get_config():
-    """ResNet-18-D of a quarter of the width at 24 pixels, 30 epochs."""
+    """ResNet-18-D of a quarter of the width at 24 pixels, 12 epochs."""
     config = default.get_config()
-    config.epochs = 30.0
+    config.epochs = 12.0
     config.batch_size = 64
     config.eval_batch_size = 360
     config.data.source = "digits"
@@ -25,8 +25,8 @@ def get_config():
     config.model.options.small_images = True
     config.model.options.width = 16
     config.label_smoothing.epsilon = 0.1
-    config.schedule.warmup_epochs = 3.0
-    config.eval_every_epochs = 5.0
-    config.checkpoint.every_epochs = 5.0
+    config.schedule.warmup_epochs = 2.0
+    config.eval_every_epochs = 3.0
+    config.checkpoint.every_epochs = 3.0
     config.log_every_steps = 11
     return config

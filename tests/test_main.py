@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*arguments, timeout=240):
-    environment = os.environ | {"XLA_FLAGS": ""}
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
     command = (sys.executable, "-m", "bot_jax.main", *map(str, arguments))
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
@@ -25,6 +25,7 @@ def test_train_evaluate_and_train_again(tmp_path):
         "--config=configs/quickstart.py",
         f"--workdir={tmp_path / 'run'}",
         "--config.epochs=1",
+        "--config.schedule.warmup_epochs=0.5",
         "--config.model.options.width=4",
         "--config.data.image_size=16",
         "--config.data.eval_resize=16",

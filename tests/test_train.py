@@ -98,13 +98,14 @@ def test_what_a_run_leaves_behind(config, uninterrupted):
     assert len(lines(directory, "timing")) == 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stop_and_resume_equals_no_stop(config, uninterrupted, tmp_path, monkeypatch, number):
+# At step 7 nothing else is due, at step 11 an evaluation.
+@pytest.mark.parametrize(("step", "number"), [(7, signal.SIGTERM), (11, signal.SIGINT)])
+def test_stop_and_resume_equals_no_stop(config, uninterrupted, tmp_path, monkeypatch, step, number):
     directory, result = uninterrupted
     other = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        stop_at(patch, 7, number)
-        with pytest.raises(Interrupted, match="saved after step 7 of 22") as stopped:
+        stop_at(patch, step, number)
+        with pytest.raises(Interrupted, match=f"saved after step {step} of 22") as stopped:
             train.train(config, other)
     assert stopped.value.exit_code == 128 + number
     assert not (other / "result.json").exists()
