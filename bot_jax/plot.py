@@ -1,0 +1,99 @@
+"""Draws the learning curves of runs from their metrics.jsonl.
+
+python -m bot_jax.plot runs/a runs/b --output curves.png
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bot_jax.errors import InputError
+
+_EPILOG = """\
+example:
+  python -m bot_jax.plot runs/quickstart --output curves.png
+
+Solid lines are evaluations, dotted ones training (under mixup, the weight of the predicted class).
+"""
+_PANELS = (("loss", "loss (nats)"), ("top1", "top-1 (%)"), ("learning_rate", "learning rate"))
+
+
+def read_metrics(directory: Path) -> list[dict]:
+    """The lines of a run's metrics.jsonl.
+
+    Raises:
+      InputError: there are none, or one cannot be read.
+    """
+    file = directory / "metrics.jsonl"
+    try:
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+    except OSError as error:
+        raise InputError(f"{directory} is not the --workdir of a run: {error}") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file} has a line that is not JSON: {error}") from error
+    if not lines:
+        raise InputError(f"{file} is empty: the run has not logged anything yet.")
+    return lines
+
+
+def plot_runs(directories: list[Path], output: Path) -> None:
+    """Draws loss, top-1 and learning rate against epochs, a colour a run, into `output`.
+
+    Raises:
+      InputError: a directory holds no run, or the picture cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    runs = [(directory.name, read_metrics(directory)) for directory in directories]
+    figure, axes = pyplot.subplots(1, len(_PANELS), figsize=(13, 3.8), layout="constrained")
+    for axis, (field, label) in zip(axes, _PANELS, strict=True):
+        for i, (name, lines) in enumerate(runs):
+            for split in dict.fromkeys(line["split"] for line in lines):
+                points = [
+                    (line["epoch"], line[field])
+                    for line in lines
+                    if line["split"] == split and field in line
+                ]
+                if points:
+                    style = {"ls": ":", "lw": 1.2} if split == "train" else {"marker": "o", "ms": 3}
+                    axis.plot(*zip(*points, strict=True), color=f"C{i}", **style)
+                    axis.lines[-1].set_label(f"{name}, {split}")
+        axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
+    try:
+        figure.savefig(output, dpi=110)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--output {output} cannot be written: {error}") from error
+    finally:
+        pyplot.close(figure)
+
+
+def main(arguments=None) -> int:
+    """Runs the command and returns its exit code: 0, or 2 for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bot_jax.plot",
+        description="Draws the learning curves of runs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="--workdir of a run")
+    parser.add_argument(
+        "--output", type=Path, default=Path("curves.png"), help="picture to write (curves.png)"
+    )
+    flags = parser.parse_args(arguments)
+    try:
+        plot_runs(flags.runs, flags.output)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    print(f"Wrote {flags.output}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
