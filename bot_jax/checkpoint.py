@@ -20,8 +20,13 @@ class Checkpoints:
     Leaving the context waits for the checkpoint that is being written.
     """
 
-    def __init__(self, directory: Path, *, keep_last: int = 1, keep_best: int = 0):
-        """Opens or creates the directory; keeps the newest and, by top-1, the best."""
+    def __init__(
+        self, directory: Path, *, keep_last: int = 1, keep_best: int = 0, read_only: bool = False
+    ):
+        """Opens or creates the directory; keeps the newest and, by top-1, the best.
+
+        With `read_only` nothing in it is changed, so that another process may be writing there.
+        """
         policies = [LatestN(keep_last)]
         if keep_best:
             policies.append(
@@ -30,7 +35,8 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             best_fn=_top1,
             preservation_policy=AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
         self._directory = directory
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
@@ -60,18 +66,17 @@ class Checkpoints:
         """Waits until what was saved is on disk, and raises what went wrong, if anything."""
         self._manager.wait_until_finished()
 
-    def restore(self, like, layout: Layout, step: int | None = None):
-        """Loads a checkpoint onto the devices of `layout`, whatever devices wrote it.
+    def restore(self, like, layout: Layout):
+        """Loads the newest checkpoint onto the devices of `layout`, whatever devices wrote it.
 
         Args:
           like: a state, or part of one, with the shapes and dtypes that are expected.
           layout: where the arrays go.
-          step: which checkpoint; default the newest.
 
         Raises:
           InputError: there is no checkpoint, or it holds a different model.
         """
-        step = self.latest_step if step is None else step
+        step = self.latest_step
         if step is None:
             raise InputError(f"There is no checkpoint in {self._directory}.")
         try:

@@ -44,8 +44,8 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
     config = _call_get_config(path, row)
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config in {file} must return an ml_collections.ConfigDict.")
-    config.name = path.stem + (f":{row}" if row else "")
-    config.lock()
+    with config.unlocked():
+        config.name = path.stem + (f":{row}" if row else "")
     for override in overrides:
         _override(config, override)
     _check(config)
@@ -53,10 +53,10 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
 
 
 def _call_get_config(path, row):
-    # A file in configs/ says `from configs import default`; let that work from anywhere.
-    root = str(path.resolve().parent.parent)
+    # A file says `from configs import default`; let that work from any directory.
+    root = str(Path(__file__).resolve().parents[1])
     if root not in sys.path:
-        sys.path.insert(0, root)
+        sys.path.append(root)
     spec = importlib.util.spec_from_file_location(f"bot_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     try:
@@ -137,12 +137,14 @@ def _check(config):
     """Refuses numbers out of range; names are checked where they are looked up."""
     flat = flatten(config)
     for field, (low, high) in _RANGES.items():
+        if field not in flat:
+            raise InputError(f"The configuration has no field {field}; start from default.py.")
         if not low <= flat[field] <= high:
             bound = f"at least {low}" if high == _NO_LIMIT else f"from {low} to {high}"
             raise InputError(f"config.{field} = {flat[field]} must be {bound}.")
 
 
-_NO_LIMIT = float("inf")
+_NO_LIMIT = sys.float_info.max
 _RANGES = {
     "seed": (0, 2**31 - 1),
     "epochs": (0, _NO_LIMIT),
@@ -152,6 +154,10 @@ _RANGES = {
     "eval_every_epochs": (0, _NO_LIMIT),
     "log_every_steps": (1, _NO_LIMIT),
     "ema_decay": (0, 1),
+    "data.image_size": (1, _NO_LIMIT),
+    "data.shuffle_buffer": (1, _NO_LIMIT),
+    "data.num_synthetic": (1, _NO_LIMIT),
+    "data.num_classes": (2, _NO_LIMIT),
     "augment.color_jitter": (0, 1),
     "augment.pca_noise": (0, _NO_LIMIT),
     "augment.mixup_alpha": (0, _NO_LIMIT),
@@ -186,13 +192,12 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
-def difference(old_json: str, new_json: str) -> str:
-    """The fields in which two configurations differ, a line each; "" where they are equal."""
+def difference(old_json: str, new_json: str) -> dict[str, tuple]:
+    """The fields in which two configurations differ, each with its old and new value."""
     old, new = flatten(json.loads(old_json)), flatten(json.loads(new_json))
     missing = "(not there)"
-    lines = []
-    for field in sorted(old.keys() | new.keys()):
-        a, b = old.get(field, missing), new.get(field, missing)
-        if a != b and field != "name":
-            lines.append(f"  {field}: {a} -> {b}")
-    return "\n".join(lines)
+    pairs = {
+        field: (old.get(field, missing), new.get(field, missing))
+        for field in sorted(old.keys() | new.keys())
+    }
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

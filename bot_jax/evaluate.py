@@ -11,6 +11,7 @@ from bot_jax.data.pipeline import eval_batches
 from bot_jax.errors import InputError
 from bot_jax.setup import make_setup
 from bot_jax.step import make_eval_step, zero_totals
+from bot_jax.workdir import check_workdir
 
 # Up to this many batches are on their way to the device while it computes.
 IN_FLIGHT = 3
@@ -82,13 +83,14 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
       The result and the file it was written to, DIR/evaluation_SPLIT.json.
 
     Raises:
-      InputError: there is no checkpoint, or it holds a different model.
+      InputError: there is no checkpoint, or it is of a different model.
     """
     folder = directory / "checkpoints"
     if not folder.is_dir():
         raise InputError(f"--workdir {directory} has no checkpoints to evaluate.")
+    check_workdir(directory, config, only="model.")
     setup = make_setup(config)
-    with Checkpoints(folder) as checkpoints:
+    with Checkpoints(folder, read_only=True) as checkpoints:
         step = checkpoints.latest_step
         state = checkpoints.restore(setup.state_shapes, setup.layout)
     evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)

@@ -60,6 +60,9 @@ def main(arguments=None) -> int:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # outside training, which saves first
+        print("Stopped.", file=sys.stderr)
+        return 130
 
 
 def _run(flags, config):

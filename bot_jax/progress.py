@@ -27,14 +27,14 @@ class Stopwatch:
 
     def __init__(self, step: int):
         """Starts at `step`, with time running."""
-        self._step = step
-        self.restart()
+        self._resumed = time.perf_counter()
+        self.restart(step)
 
-    def restart(self) -> float:
-        """Forgets all that was measured; returns the seconds since the start."""
+    def restart(self, step: int) -> float:
+        """Forgets all that was measured before `step`; returns the seconds since the start."""
         now = time.perf_counter()
-        seconds = now - getattr(self, "_resumed", now)
-        self._resumed = now
+        seconds = now - self._resumed
+        self._resumed, self._step = now, step
         self._training = self._waiting = 0.0
         self._total_training, self._total_steps = 0.0, 0
         return seconds

@@ -51,12 +51,14 @@ def write(directory: Path, config, setup, result, evaluation, name="result") -> 
 def print_result(result: dict, file: Path) -> None:
     """Prints the table that ends a run."""
     pace = result["images_per_second"]
+    skipped = len(result["skipped_images"]) + result["skipped_in_evaluation"]
     rows = [
         ("top-1", f"{result['top1']:.2f} %"),
         ("top-5", f"{result['top5']:.2f} %"),
         ("loss", f"{result['loss']:.4f}"),
         ("examples", f"{result['num_examples']:,} of {result['split']}"),
         *([("images/s", f"{pace:,.0f} in training")] if pace else []),
+        *([("skipped", f"{skipped:,} images that cannot be decoded")] if skipped else []),
         ("results", f"{file}"),
     ]
     width = max(len(name) for name, _ in rows)

@@ -22,7 +22,6 @@ class Purpose(enum.IntEnum):
     COLOR_JITTER = 4
     PCA_NOISE = 5
     MIXUP = 6
-    SYNTHETIC = 7
 
 
 def host_seed(seed: int, purpose: Purpose, sample_id):
@@ -36,7 +35,7 @@ def host_seed(seed: int, purpose: Purpose, sample_id):
     Returns:
       int64 tensor of shape [2].
     """
-    import tensorflow as tf
+    from bot_jax.data.tensorflow_cpu import tf
 
     base = tf.constant([seed, int(purpose)], tf.int64)
     return tf.random.experimental.stateless_fold_in(base, sample_id)

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from bot_jax import parallel
+from bot_jax.data.pipeline import check_data_options
 from bot_jax.data.source import Source, make_source
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import KINDS
+from bot_jax.losses.label_smoothing import FORMS
 from bot_jax.models.count import count
 from bot_jax.models.registry import get_model
 from bot_jax.optim.linear_scaling import scaled_learning_rate
@@ -65,6 +67,8 @@ def make_setup(config) -> Setup:
     """
     check_choice("config.precision.compute", config.precision.compute, DTYPES)
     check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
+    check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
+    check_data_options(config.data)
     layout = parallel.make_layout(
         config.batch_size,
         group_size=config.batch_norm.group_size,
@@ -93,13 +97,9 @@ def make_setup(config) -> Setup:
             f"config.schedule.warmup_epochs = {config.schedule.warmup_epochs} is longer than the "
             f"run, config.epochs = {config.epochs}."
         )
-    model = get_model(
-        config.model.name,
-        num_classes=len(source.class_names),
-        dtype=DTYPES[config.precision.compute],
-        bn_groups=layout.batch_norm_groups,
-        **config.model.options.to_dict(),
-    )
+    if len(source.class_names) < 2:
+        raise InputError(f"{source.name} has one class only; there is nothing to tell apart.")
+    model = _make_model(config, len(source.class_names), layout)
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
     schedule = make_schedule(
@@ -134,6 +134,28 @@ def make_setup(config) -> Setup:
         parameters=counts.parameters,
         macs=counts.macs,
     )
+
+
+def _make_model(config, num_classes, layout):
+    ours = {
+        "num_classes": num_classes,
+        "dtype": DTYPES[config.precision.compute],
+        "bn_groups": layout.batch_norm_groups,
+    }
+    options = config.model.options.to_dict()
+    for name in ours.keys() & options.keys():
+        raise InputError(f"config.model.options.{name} cannot be set: it follows from the rest.")
+    model = get_model(config.model.name, **ours, **options)
+    size = config.data.image_size
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    try:
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(
+            f"Model {config.model.name} cannot be built for images of {size} pixels with "
+            f"config.model.options = {options}: {error}"
+        ) from error
+    return model
 
 
 def _first_difference(ours, theirs):

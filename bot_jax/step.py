@@ -2,7 +2,7 @@
 
 One training step, on every device at once:
 
-    uint8 images -> colour jitter, PCA noise -> mixup -> normalise -> model -> loss
+    uint8 images -> colour jitter, PCA noise -> normalise -> mixup -> model -> loss
     -> gradients, summed over micro-batches and devices -> NAG -> new state
 
 Parameters and optimiser state are float32; the model computes in `config.precision.compute`;
@@ -55,9 +55,10 @@ def zero_metrics():
     loss, correct, count: sums over examples (correct counts under mixup as the weight of the
     predicted class in the pair). gradient_norm: sum over steps. steps, skipped: numbers of
     steps, and of those skipped because a gradient was not finite. bad_step: the first step,
-    counted from 1, that must stop the run, or 0.
+    counted from 1, that must stop the run, or 0. loss_scale: that of the last step.
     """
-    zeros = {name: jnp.float32(0) for name in ("loss", "correct", "count", "gradient_norm")}
+    names = ("loss", "correct", "count", "gradient_norm", "loss_scale")
+    zeros = {name: jnp.float32(0) for name in names}
     return zeros | {name: jnp.int32(0) for name in ("steps", "skipped", "bad_step")}
 
 
@@ -81,7 +82,7 @@ def create_state(config, model, optimizer, seed) -> TrainState:
 
 
 def prepare_batch(config, layout, num_classes, batch):
-    """Augments, mixes and normalises one micro-batch on its device.
+    """Augments, normalises and mixes one micro-batch on its device.
 
     Args:
       batch: image uint8 [b, H, W, 3], label int32 [b] (-1 does not count), sample_id uint32 [b].
@@ -209,6 +210,7 @@ def _add_metrics(state, sums, count, gradient_norm, finite, policy):
     return {name: old[name] + value for name, value in kept.items()} | {
         "steps": old["steps"] + 1,
         "skipped": old["skipped"] + ~finite,
+        "loss_scale": state.loss_scale.scale,
         "bad_step": jnp.where(old["bad_step"] > 0, old["bad_step"], bad),
     }
 

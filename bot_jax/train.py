@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import itertools
 import time
 from collections import deque
 from pathlib import Path
@@ -22,6 +23,8 @@ AHEAD = 2
 # Steps that the host may be ahead of the device: enough to keep it busy, few enough that
 # batches waiting on the device do not fill its memory.
 IN_FLIGHT = 4
+# So many steps in a row without a finite gradient are a failure with a static loss scale too.
+OVERFLOWS = 10
 
 
 class TrainingFailed(Exception):
@@ -39,12 +42,13 @@ def train(config, directory: Path) -> dict:
       TrainingFailed: the loss is no longer finite.
       Interrupted: SIGTERM or SIGINT; the state was saved.
     """
-    workdir.open_workdir(directory, config)
-    setup = make_setup(config)
+    workdir.check_workdir(directory, config)
     finished = results.read(directory)
     if finished:
         print(f"This run is finished: {directory}/result.json has step {finished['step']:,}.")
         return finished
+    setup = make_setup(config)
+    workdir.write_config(directory, config)
     print_table("Model", describe_model(setup))
     print_table("Run", describe_run(config, setup))
     with contextlib.ExitStack() as stack:
@@ -79,7 +83,7 @@ class _Run:
         self.evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.unread = None  # (step, metrics on the device) that were not yet written
-        self.bad_images: set[str] = set()
+        self.skipped_images = workdir.read_skipped_images(directory)
 
     def close(self):
         self.progress.close()
@@ -97,12 +101,14 @@ class _Run:
         )
         zeros = parallel.replicate(zero_metrics(), setup.layout)
         evaluation = None
-        if self._evaluates(self.start) and not self.writer.has(self.start, config.data.eval_split):
+        if self._evaluates(self.start) and not self.writer.was_evaluated(self.start):
             # A signal came before the evaluation that was due at this step.
             evaluation = self._evaluate(self.start, state)
+            self._save(self.start, state, evaluation)
         batches = self._device_batches()
-        self.progress.line("Compiling the training step ...")
-        self.stopwatch.restart()
+        if self.start < setup.total_steps:
+            self.progress.line("Compiling the training step ...")
+        self.stopwatch.restart(self.start)
         for step in range(self.start + 1, setup.total_steps + 1):
             started = time.perf_counter()
             batch = next(batches)
@@ -111,8 +117,8 @@ class _Run:
             self.in_flight.append((step, done))
             if step == self.start + 1:
                 jax.block_until_ready(done)
-                self.progress.line(f"First step after {self.stopwatch.restart():.1f} s.")
-            if step % config.log_every_steps == 0:
+                self.progress.line(f"First step after {self.stopwatch.restart(step):.1f} s.")
+            if step % config.log_every_steps == 0 or step == setup.total_steps:
                 while self.unread is not None:
                     self._wait_for_oldest()
                 # Taken out of the state, so that no step overwrites them before they are read,
@@ -173,28 +179,37 @@ class _Run:
     def _device_batches(self):
         """Batches on the device, `AHEAD` of them sent before they are needed."""
         layout = self.setup.layout
-        queue = deque()
-        for batch in train_batches(
+        batches = train_batches(
             self.setup.source,
             self.config.data,
             seed=self.config.seed,
             batch_size=self.config.batch_size,
             rows=parallel.rows_of_this_process(layout),
             start_step=self.start,
-        ):
-            bad = batch["index"][batch["bad"]].tolist()
-            self.bad_images.update(map(self.setup.source.describe, bad))
+        )
+        queue = deque()
+        for batch in itertools.islice(batches, self.setup.total_steps - self.start):
+            if batch["bad"].any():
+                bad = batch["index"][batch["bad"]].tolist()
+                self.skipped_images |= set(map(self.setup.source.describe, bad))
+                workdir.write_skipped_images(self.directory, self.skipped_images)
             names = ("image", "label", "sample_id")
             queue.append(parallel.put_batch({name: batch[name] for name in names}, layout))
             if len(queue) > AHEAD:
                 yield queue.popleft()
+        yield from queue
 
     def _check(self, step, metrics):
         """Stops the run if a step since the last reading was not finite."""
         bad_step = int(metrics["bad_step"])
-        # With a static loss scale every step may overflow: then nothing was learned.
-        if not bad_step and 0 < int(metrics["skipped"]) == int(metrics["steps"]):
-            bad_step = step - int(metrics["steps"]) + 1
+        skipped = int(metrics["skipped"])
+        # With a static loss scale one step may overflow, but not one after the other.
+        if (
+            self.config.precision.loss_scale == "static"
+            and skipped == int(metrics["steps"])
+            and skipped >= OVERFLOWS
+        ):
+            bad_step = step - skipped + 1
         if not bad_step:
             return
         saved = self.checkpoints.latest_step
@@ -207,7 +222,7 @@ class _Run:
             f"The loss or a gradient was not finite at step {bad_step:,} "
             f"(epoch {self._epoch(bad_step):.2f}, "
             f"learning rate {float(self.setup.schedule(bad_step - 1)):.6g}, "
-            f"loss scale {precision.loss_scale}); {where}. "
+            f"loss scale {float(metrics['loss_scale']):g}); {where}. "
             f"Try {advice}, in another --workdir."
         )
 
@@ -225,17 +240,22 @@ class _Run:
             "learning_rate": float(self.setup.schedule(step - 1)),
             "gradient_norm": float(metrics["gradient_norm"]) / steps,
             "skipped_steps": int(metrics["skipped"]),
+            "loss_scale": float(metrics["loss_scale"]),
         }
         self.writer.write("metrics", step, epoch, "train", scalars)
         pace, waiting = self.stopwatch.window(step)
         timing = {"images_per_second": pace * self.config.batch_size, "data_wait": waiting}
         self.writer.write("timing", step, epoch, "train", timing)
-        left = format_duration((self.setup.total_steps - step) / pace)
+        if self.config.precision.loss_scale == "none":
+            note = ""
+        else:
+            note = f"skipped {scalars['skipped_steps']}  scale {scalars['loss_scale']:g}  "
+        left = format_duration((self.setup.total_steps - step) / pace) if pace else "?"
         self.progress.news(
             f"epoch {epoch:.2f}/{self.config.epochs:g}  step {step:,}/{self.setup.total_steps:,}  "
             f"loss {scalars['loss']:.4f}  top-1 {scalars['top1']:5.2f}  "
             f"lr {scalars['learning_rate']:.5f}  {timing['images_per_second']:,.0f} images/s  "
-            f"waiting for data {waiting:.0%}  left {left}"
+            f"waiting for data {waiting:.0%}  {note}left {left}"
         )
 
     def _evaluate(self, step, state):
@@ -254,15 +274,15 @@ class _Run:
         return result
 
     def _finish(self, state, evaluation):
-        if evaluation is None:
+        if evaluation is None:  # only the result was missing
             evaluation = self.evaluate(evaluated_variables(state))
         result = results.summary(
             self.config,
             self.setup,
             evaluation,
             step=self.setup.total_steps,
-            images_per_second=self.stopwatch.pace() * self.config.batch_size,
-            skipped_images=sorted(self.bad_images),
+            images_per_second=self.stopwatch.pace() * self.config.batch_size or None,
+            skipped_images=sorted(self.skipped_images),
         )
         results.write(self.directory, self.config, self.setup, result, evaluation)
         return result

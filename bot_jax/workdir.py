@@ -7,6 +7,7 @@ timing.jsonl           speed and waiting times, which are not
 checkpoints/           see checkpoint.py
 tensorboard/           the same scalars for TensorBoard
 result.json            the final evaluation
+skipped_images.txt     training images that could not be decoded, if any
 confusion_SPLIT.csv    rows: true class, columns: predicted class
 """
 
@@ -31,28 +32,69 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def open_workdir(path: Path, config) -> None:
-    """Creates the directory and its config.json, or checks that it is this run's.
+# What may differ when a run goes on: where files are, and what is kept of them.
+_MAY_CHANGE = (
+    "checkpoint.keep_best",
+    "checkpoint.keep_last",
+    "data.on_bad_image",
+    "data.path",
+    "name",
+)
+
+
+def check_workdir(path: Path, config, only: str = "") -> None:
+    """Checks that the directory holds this run or none.
+
+    Args:
+      path: the directory.
+      config: the run's configuration.
+      only: prefix of the fields that are compared; default all that make up the run.
 
     Raises:
-      InputError: it cannot be written, or holds a run of a different configuration.
+      InputError: it holds a run of a different configuration, or cannot be read.
     """
-    file = path / "config.json"
-    new = configuration.to_json(config)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            write_atomically(file, new)
-            return
-        old = file.read_text()
+        old = (path / "config.json").read_text()
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise InputError(f"--workdir {path} cannot be used: {error}") from error
-    changes = configuration.difference(old, new)
-    if changes:
+    changed = configuration.difference(old, configuration.to_json(config))
+    lines = [
+        f"  {field}: {before} -> {now}"
+        for field, (before, now) in changed.items()
+        if field not in _MAY_CHANGE and field.startswith(only)
+    ]
+    if lines:
+        changes = "\n".join(lines)
         raise InputError(
             f"--workdir {path} holds a run with another configuration:\n{changes}\n"
             "Use the same configuration to go on with it, or another --workdir."
         )
+
+
+def write_config(path: Path, config) -> None:
+    """Creates the directory, if need be, and writes config.json.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / "config.json", configuration.to_json(config))
+    except OSError as error:
+        raise InputError(f"--workdir {path} cannot be used: {error}") from error
+
+
+def read_skipped_images(path: Path) -> set[str]:
+    """The names of the training images that could not be decoded, up to now."""
+    file = path / "skipped_images.txt"
+    return set(file.read_text().splitlines()) if file.exists() else set()
+
+
+def write_skipped_images(path: Path, names: set[str]) -> None:
+    """Writes those names, so that a run that goes on still knows them."""
+    write_atomically(path / "skipped_images.txt", "".join(f"{name}\n" for name in sorted(names)))
 
 
 class MetricsWriter:
@@ -60,22 +102,24 @@ class MetricsWriter:
 
     def __init__(self, path: Path, resume_step: int):
         """Opens the files of a run that goes on after `resume_step`; later lines are dropped."""
-        import tensorflow as tf
+        from bot_jax.data.tensorflow_cpu import tf
 
-        self._files, self._written = {}, set()
+        self._files, self._evaluated = {}, set()
         for name in ("metrics", "timing"):
             file = path / f"{name}.jsonl"
             if file.exists():
                 kept = list(_lines_until(file, resume_step))
                 write_atomically(file, "".join(kept))
-                self._written |= {(line["step"], line["split"]) for line in map(json.loads, kept)}
+                self._evaluated |= {
+                    line["step"] for line in map(json.loads, kept) if "num_examples" in line
+                }
             self._files[name] = file.open("a")
         self._summary = tf.summary
         self._board = tf.summary.create_file_writer(str(path / "tensorboard"))
 
-    def has(self, step: int, split: str) -> bool:
-        """Whether there was a line for this step and split when the files were opened."""
-        return (step, split) in self._written
+    def was_evaluated(self, step: int) -> bool:
+        """Whether there was a line of an evaluation at `step` when the files were opened."""
+        return step in self._evaluated
 
     def write(self, name: str, step: int, epoch: float, split: str, scalars: dict) -> None:
         """Writes one line to NAME.jsonl ("metrics" or "timing")."""

@@ -70,7 +70,9 @@ def get_config() -> ConfigDict:
     config.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: off
 
     config.precision = precision = ConfigDict()
-    precision.compute = "float32"  # float32 | bfloat16 | float16; parameters stay float32
+    # float32 | bfloat16 | float16; parameters stay float32. On NVIDIA GPUs since Ampere, JAX
+    # multiplies float32 in TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
+    precision.compute = "float32"
     precision.loss_scale = "none"  # none | static | dynamic, for float16
     precision.loss_scale_value = 2.0**15  # static: the scale; dynamic: the first one
 
@@ -80,4 +82,7 @@ def get_config() -> ConfigDict:
     checkpoint.every_epochs = 1.0
     checkpoint.keep_last = 2
     checkpoint.keep_best = 1  # by top-1
+
+    config.lock()  # a misspelt field is an error from here on
+    model.options.unlock()
     return config

@@ -72,6 +72,7 @@ def _tiny_config(tiny_model):
     from configs import quickstart
 
     config = quickstart.get_config()
+    config.unlock()
     config.name = "tiny"
     config.epochs = 1.0
     config.data.image_size = 8

@@ -50,6 +50,8 @@ def test_model_options_are_open(text, value):
         ("optimizer=3", "is a group of fields. Set one of: optimizer.base_learning_rate"),
         ("epochs.x=3", "epochs is a value and has no fields"),
         ("epochs", "needs a value"),
+        ("epochs=1e400", "config.epochs = inf must be"),
+        ("data.image_size=0", "must be at least 1"),
         ("batch_size=0", "config.batch_size = 0 must be at least 1"),
         ("optimizer.momentum=1.5", "must be from 0 to 1"),
         ("seed=-1", "config.seed = -1 must be from 0"),
@@ -75,6 +77,17 @@ def test_wrong_overrides_are_refused_in_words(override, words):
             "def get_config():\n    c = default.get_config()\n    c.epochs = 'x'\n    return c",
             "c.py",
             "line 4: TypeError",
+        ),
+        (
+            "from configs import default\n"
+            "def get_config():\n    c = default.get_config()\n    c.epoch = 3.0\n    return c",
+            "c.py",
+            "epoch",
+        ),
+        (
+            "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict()",
+            "c.py",
+            "has no field seed",
         ),
     ],
 )
@@ -110,6 +123,7 @@ def test_unknown_field_cannot_be_read_by_mistake():
 def test_json_round_trip_and_difference():
     old = configuration.to_json(load())
     assert json.loads(old)["data"]["crop_area"] == [0.6, 1.0]
-    assert configuration.difference(old, configuration.to_json(load())) == ""
+    assert configuration.difference(old, configuration.to_json(load())) == {}
     new = configuration.to_json(load("seed=3", "model.options.width=32"))
-    assert configuration.difference(old, new) == "  model.options.width: 16 -> 32\n  seed: 0 -> 3"
+    changed = {"model.options.width": (16, 32), "seed": (0, 3)}
+    assert configuration.difference(old, new) == changed

@@ -15,7 +15,7 @@ def test_stopwatch_leaves_pauses_out(monkeypatch):
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     watch = progress.Stopwatch(10)
     now[0] += 5
-    assert watch.restart() == 5  # compiling
+    assert watch.restart(10) == 5  # compiling
     now[0] += 2
     watch.waited(0.5)
     assert watch.window(14) == (2.0, 0.25)  # 4 steps in 2 s, 0.5 s of them waiting

@@ -38,7 +38,6 @@ def test_purposes_are_never_renumbered():
         "COLOR_JITTER": 4,
         "PCA_NOISE": 5,
         "MIXUP": 6,
-        "SYNTHETIC": 7,
     }
     assert pinned.items() <= {purpose.name: purpose.value for purpose in Purpose}.items()
     assert len({purpose.value for purpose in Purpose}) == len(Purpose.__members__)

@@ -87,6 +87,7 @@ def test_what_a_run_leaves_behind(config, uninterrupted):
         (12, "train"),
         (16, "train"),
         (20, "train"),
+        (22, "train"),
         (22, "validation"),
     ]
     warmup = 11  # half an epoch; batch i has i / m of the peak
@@ -95,7 +96,7 @@ def test_what_a_run_leaves_behind(config, uninterrupted):
     confusion = (directory / "confusion_validation.csv").read_text().splitlines()
     assert len(confusion) == 11
     assert json.loads((directory / "config.json").read_text())["batch_size"] == 64
-    assert len(lines(directory, "timing")) == 5
+    assert len(lines(directory, "timing")) == 6
 
 
 # At step 7 nothing else is due, at step 11 an evaluation.
@@ -179,6 +180,9 @@ def test_facts_and_mask_are_printed(config, uninterrupted, capsys):
         ("data.source", "digit", "Did you mean 'digits'?"),
         ("label_smoothing.form", "papre", "Did you mean 'paper'?"),
         ("epochs", 3e6, "sample ids"),
+        ("model.options", {"num_classes": 3}, "cannot be set"),
+        ("model.options", {"widht": 3}, "no option 'widht'"),
+        ("data.crop_area", (0.1, 0.5, 0.9), "must be two numbers"),
     ],
 )
 def test_values_that_do_not_fit_are_refused_in_words(config, tmp_path, field, value, words):
@@ -190,8 +194,9 @@ def test_values_that_do_not_fit_are_refused_in_words(config, tmp_path, field, va
     if field == "batch_size":
         config.batch_norm.group_size = 0
     with pytest.raises(InputError) as error:
-        train.train(config, tmp_path)
+        train.train(config, tmp_path / "run")
     assert words in str(error.value)
+    assert not (tmp_path / "run").exists()  # the next try may use the directory
 
 
 def test_evaluation_of_a_checkpoint(config, uninterrupted):
@@ -202,9 +207,13 @@ def test_evaluation_of_a_checkpoint(config, uninterrupted):
     assert file == directory / "evaluation_validation.json"
     assert evaluated["top1"] == result["top1"]
     config.data.eval_split = "all"
+    config.batch_size = 32  # of no matter here
     evaluated, file = evaluate_checkpoint(config, directory)
     assert evaluated["num_examples"] == 1797
     assert (directory / "confusion_all.csv").exists()
+    config.model.options = {"batch_norm": False}
+    with pytest.raises(InputError, match=r"model.options.batch_norm: \(not there\) -> False"):
+        evaluate_checkpoint(config, directory)
     with pytest.raises(InputError, match="no checkpoints"):
         evaluate_checkpoint(config, directory / "nowhere")
 

@@ -8,18 +8,22 @@ from bot_jax.errors import InputError
 
 
 def test_second_start_needs_the_same_configuration(tmp_path):
-    config = ConfigDict({"seed": 0, "optimizer": {"momentum": 0.9}})
-    workdir.open_workdir(tmp_path / "a" / "run", config)
-    workdir.open_workdir(tmp_path / "a" / "run", config)
+    config = ConfigDict({"optimizer": {"momentum": 0.9}, "data": {"path": "/old"}})
+    run = tmp_path / "a" / "run"
+    workdir.check_workdir(run, config)  # nothing there yet
+    workdir.write_config(run, config)
+    config.data.path = "/moved"  # where the files are does not matter
+    workdir.check_workdir(run, config)
     config.optimizer.momentum = 0.8
     with pytest.raises(InputError, match=r"optimizer.momentum: 0.9 -> 0.8"):
-        workdir.open_workdir(tmp_path / "a" / "run", config)
+        workdir.check_workdir(run, config)
+    workdir.check_workdir(run, config, only="model.")
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be used"):
-        workdir.open_workdir(tmp_path / "file" / "run", ConfigDict())
+        workdir.write_config(tmp_path / "file" / "run", ConfigDict())
 
 
 def lines(path):
@@ -56,6 +60,12 @@ def test_tensorboard_has_the_scalars(tmp_path):
     events.Reload()
     [event] = events.Tensors("validation/top1")
     assert (event.step, make_ndarray(event.tensor_proto)) == (5, 12.5)
+
+
+def test_skipped_images_are_remembered(tmp_path):
+    assert workdir.read_skipped_images(tmp_path) == set()
+    workdir.write_skipped_images(tmp_path, {"b c.jpg", "a.jpg"})
+    assert workdir.read_skipped_images(tmp_path) == {"a.jpg", "b c.jpg"}
 
 
 def test_confusion_matrix_names_its_classes(tmp_path):

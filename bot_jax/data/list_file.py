@@ -95,7 +95,7 @@ def _labels(list_path: str, entries, class_names: list[str], origin: str) -> lis
         number_of = {str(i): i for i in range(len(class_names))}
     labels = []
     for number, _, label in entries:
-        # "007" is the seventh class too.
+        # "007" means class 7 too.
         key = str(int(label)) if label.isdecimal() and label not in number_of else label
         if key not in number_of:
             raise InputError(

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from bot_jax.data import crop, decode, order
-from bot_jax.data.load import load_batch
+from bot_jax.data.load import load_batch, repair
 from bot_jax.data.source import Source
+from bot_jax.data.tensorflow_cpu import tf
 from bot_jax.errors import InputError, check_choice
 from bot_jax.rng import Purpose, host_seed
 
@@ -48,7 +49,7 @@ def train_batches(
       InputError: an option is wrong, there are fewer examples than `batch_size`, or, while
         iterating and with `on_bad_image` "error", an image cannot be read.
     """
-    _check_options(config_data)
+    check_data_options(config_data)
     if source.num_examples < batch_size:
         raise InputError(
             f"{source.name} has {source.num_examples} examples, too few for one batch of "
@@ -95,7 +96,7 @@ def eval_batches(
       InputError: an option is wrong, or, while iterating and with `on_bad_image` "error", an
         image cannot be read.
     """
-    _check_options(config_data)
+    check_data_options(config_data)
     eval_resize = config_data.eval_resize or crop.default_eval_resize(config_data.image_size)
 
     def choose_window(height, width, sample_id):
@@ -118,26 +119,34 @@ def eval_batches(
 
 def _batches(samples, source, config_data, num_rows, choose_window, finish):
     """Loads the samples in batches of `num_rows`; reports or refuses unreadable images."""
+    exif = {"apply_exif_orientation": config_data.apply_exif_orientation}
+    image_size = config_data.image_size
 
     def load(batch):
-        return load_batch(
-            batch,
-            source,
-            choose_window,
-            finish,
-            image_size=config_data.image_size,
-            apply_exif_orientation=config_data.apply_exif_orientation,
-        )
+        return load_batch(batch, source, choose_window, finish, image_size=image_size, **exif)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int64)]
+    )
+    def view(image, sample_id):
+        shape = tf.shape(image)
+        window = decode.cut(image, choose_window(shape[0], shape[1], sample_id))
+        return finish(window, sample_id)
 
     batches = samples.batch(num_rows, drop_remainder=True)
     # Two at a time, so that one batch's last images do not hold up the next one's first.
     batches = batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
     reported = set()
     for batch in batches.as_numpy_iterator():
-        reasons = batch.pop("reason")
-        batch["bad"] = reasons != b""
-        for index, reason in zip(batch["index"][batch["bad"]], reasons[batch["bad"]], strict=True):
-            message = f"{source.describe(int(index))} cannot be read: {reason.decode()}."
+        bad = np.zeros(num_rows, bool)
+        reasons = {}
+        if batch["missing"].any():
+            batch = {name: np.array(value) for name, value in batch.items()}  # they are read-only
+            reasons = repair(batch, source, view, **exif)
+        for row, reason in reasons.items():
+            bad[row] = True
+            index = int(batch["index"][row])
+            message = f"{source.describe(index)} cannot be read: {reason}."
             if config_data.on_bad_image == "error":
                 raise InputError(
                     f"{message} Replace or remove it, or pass over such files with "
@@ -146,12 +155,20 @@ def _batches(samples, source, config_data, num_rows, choose_window, finish):
             if index not in reported:
                 reported.add(index)
                 logging.warning("Skipped: %s", message)
-        batch["sample_id"] = batch["sample_id"].astype(np.uint32)
-        batch["index"] = batch["index"].astype(np.int32)
-        yield batch
+        yield {
+            "image": batch["image"],
+            "label": batch["label"],
+            "sample_id": batch["sample_id"].astype(np.uint32),
+            "index": batch["index"].astype(np.int32),
+            "bad": bad,
+        }
 
 
-def _check_options(config_data):
+def check_data_options(config_data) -> None:
+    """Refuses options of the pipeline that cannot be meant, with an `InputError`."""
+    for field in ("crop_area", "crop_aspect_ratio"):
+        if len(config_data[field]) != 2:
+            raise InputError(f"config.data.{field} = {config_data[field]}: must be two numbers.")
     check_choice("config.data.flavor", config_data.flavor, ("paper", "gluoncv"))
     check_choice("config.data.interpolation", config_data.interpolation, ("bilinear", "bicubic"))
     check_choice("config.data.on_bad_image", config_data.on_bad_image, ("error", "skip"))

@@ -83,7 +83,7 @@ def _open(config_data, tfds):
         return tfds.builder_from_directory(path)
     try:
         builder = tfds.builder(name, data_dir=path or None)
-    except tfds.core.DatasetNotFoundError:
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
         known = tfds.list_builders(with_community_datasets=False)
         raise InputError(
             f"config.data.tfds_name = {name!r} is not a data set of tensorflow-datasets, and "
