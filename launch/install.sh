@@ -57,6 +57,12 @@ if [ -n "$version" ] && [ "$state" = "$requirements, Python $version" ]; then
     exit 0
 fi
 
+case $version in
+    "" | 3.11.* | 3.12.* | 3.13.*) ;;
+    *) fail ".venv holds Python $version, but 3.11, 3.12 or 3.13 is needed; remove $root/.venv and \
+run this script again." ;;
+esac
+
 if [ -z "$version" ] || [ "$state" = unfinished ]; then
     python=$(find_python) || fail "No Python 3.11, 3.12 or 3.13 that can make a virtual \
 environment is on PATH; install one (Debian and Ubuntu: also its python3-venv package) and run \

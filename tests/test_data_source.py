@@ -16,3 +16,14 @@ def test_source_is_chosen_by_name():
 def test_unknown_source_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match=r"config.data.source = 'folders'.*'folder'"):
         make_source(data_config(source="folders"), "train")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    from bot_jax.data import folder
+
+    def refuse(config_data, split):
+        raise PermissionError(13, "Permission denied", "/data/cats")
+
+    monkeypatch.setattr(folder, "make", refuse)
+    with pytest.raises(InputError, match=r"split 'train' cannot be read.*Permission denied"):
+        make_source(data_config(source="folder", path=str(tmp_path)), "train")

@@ -143,6 +143,17 @@ def test_environment_whose_python_does_not_run_is_made_anew(checkout):
     assert not (checkout.root / ".venv/left over").exists()
 
 
+def test_environment_of_an_unsupported_python_is_left_alone(checkout):
+    checkout.add_python("python3.12", "3.12.4")
+    checkout.run("install.sh")
+    checkout.add_python("../a checkout with spaces/.venv/bin/python", "3.10.1")
+
+    result = checkout.run("install.sh")
+    assert result.returncode == 1
+    assert_one_sentence(result, "Python 3.10.1", "remove", ".venv")
+    assert (checkout.root / ".venv").is_dir()
+
+
 def test_failed_install_names_the_log_and_the_next_run_starts_over(checkout):
     checkout.add_python("python3.12", "3.12.4")
 

@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
-from bot_jax.errors import check_choice
+from bot_jax.errors import InputError, check_choice
 
 # Source name in the config -> module with a function `make(config_data, split) -> Source`.
 _MODULES = {
@@ -53,4 +53,10 @@ def make_source(config_data, split: str) -> Source:
       InputError: the source is not known, or its files are missing or wrong.
     """
     check_choice("config.data.source", config_data.source, _MODULES)
-    return importlib.import_module(_MODULES[config_data.source]).make(config_data, split)
+    module = importlib.import_module(_MODULES[config_data.source])
+    try:
+        return module.make(config_data, split)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"The {config_data.source} data of split {split!r} cannot be read: {error}"
+        ) from error
