@@ -75,8 +75,10 @@ class ProgressLine:
         self._live = None
         console = Console(file=sys.stdout)
         if console.is_terminal:
-            columns = (BarColumn(20), TextColumn("{task.fields[text]}"))
-            self._live = Progress(*columns, console=console)
+            # On a narrow terminal the end of the line is cut; rather that than the time left.
+            bar = (BarColumn(20),) if console.width >= 150 else ()
+            text = TextColumn("{task.fields[text]}", markup=False)
+            self._live = Progress(*bar, text, console=console)
             self._task = self._live.add_task("", total=total_steps, completed=start_step, text="")
             self._live.start()
 
@@ -95,7 +97,7 @@ class ProgressLine:
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         if self._live:
-            self._live.console.print(text, highlight=False)
+            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             print(text, flush=True)
 

@@ -252,10 +252,10 @@ class _Run:
             note = f"skipped {scalars['skipped_steps']}  scale {scalars['loss_scale']:g}  "
         left = format_duration((self.setup.total_steps - step) / pace) if pace else "?"
         self.progress.news(
-            f"epoch {epoch:.2f}/{self.config.epochs:g}  step {step:,}/{self.setup.total_steps:,}  "
+            f"epoch {epoch:.2f}/{self.config.epochs:g}  left {left}  "
             f"loss {scalars['loss']:.4f}  top-1 {scalars['top1']:5.2f}  "
             f"lr {scalars['learning_rate']:.5f}  {timing['images_per_second']:,.0f} images/s  "
-            f"waiting for data {waiting:.0%}  {note}left {left}"
+            f"waiting for data {waiting:.0%}  {note}step {step:,}/{self.setup.total_steps:,}"
         )
 
     def _evaluate(self, step, state):

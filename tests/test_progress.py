@@ -1,4 +1,7 @@
+import io
+
 import pytest
+from rich.console import Console
 
 from bot_jax import progress
 
@@ -40,3 +43,17 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
 def test_tables_are_aligned(capsys):
     progress.print_table("Title", [("a", "1"), ("long name", "2")])
     assert capsys.readouterr().out == "\nTitle\n  a          1\n  long name  2\n"
+
+
+def test_a_terminal_keeps_lines_as_they_are_and_the_newest_figures(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(progress.sys, "stdout", stream)
+    monkeypatch.setattr(
+        progress, "Console", lambda file: Console(file=file, force_terminal=True, width=80)
+    )
+    line = progress.ProgressLine(10, 0)
+    line.line("[cat] 1.jpg was skipped")
+    line.news("epoch 1.00/2  left 1:05")
+    line.close()
+    assert "[cat] 1.jpg was skipped" in stream.getvalue()
+    assert "left 1:05" in stream.getvalue()
