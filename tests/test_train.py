@@ -154,19 +154,6 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_checkpoint(config, tmp
     assert np.isfinite(jax.tree.leaves(state_of(config, tmp_path).params)[0]).all()
 
 
-def test_facts_and_mask_are_printed(config, uninterrupted, capsys):
-    made = setup.make_setup(config)
-    facts = dict(setup.describe_run(config, made))
-    assert facts["weight decay"] == "0.0001 on every kernel; none on every bias, scale"
-    assert facts["global batch"] == "64 = 1 micro-batch(es) x 1 device(s) x 64"
-    assert facts["batch-norm groups"] == "2 of 32 examples"
-    assert facts["length"] == "1 epochs = 22 steps"
-    assert facts["learning rate"].startswith("0.025,")
-    assert ("head", "          90 parameters,           80 of them decayed") in (
-        setup.describe_model(made)
-    )
-
-
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from bot_jax import results
+
+
+class Setup:
+    """What `results.write` needs of a set-up."""
+
+    class source:  # noqa: N801
+        class_names = ("cat", "dog")
+
+
+RESULT = {
+    "top1": 75.0,
+    "top5": 100.0,
+    "loss": 0.5,
+    "num_examples": 1234,
+    "split": "test",
+    "images_per_second": 1500.4,
+    "skipped_images": ["a.jpg"],
+    "skipped_in_evaluation": 2,
+}
+
+
+def test_written_and_read_again(tmp_path):
+    assert results.read(tmp_path) is None
+    config = ConfigDict({"data": {"eval_split": "test"}})
+    evaluation = {"confusion": np.array([[3, 1], [0, 4]])}
+    results.write(tmp_path, config, Setup, RESULT, evaluation)
+    assert results.read(tmp_path) == RESULT
+    assert (tmp_path / "confusion_test.csv").read_text().endswith("dog,0,4\n")
+    results.write(tmp_path, config, Setup, RESULT, evaluation, "evaluation_test")
+    assert json.loads((tmp_path / "evaluation_test.json").read_text()) == RESULT
+
+
+def test_the_table_that_ends_a_run(capsys):
+    results.print_result(RESULT, "runs/a/result.json")
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "Result",
+        "  top-1     75.00 %",
+        "  top-5     100.00 %",
+        "  loss      0.5000",
+        "  examples  1,234 of test",
+        "  images/s  1,500 in training",
+        "  skipped   3 images that cannot be decoded",
+        "  results   runs/a/result.json",
+    ]
+
+
+def test_nothing_is_said_of_what_was_not_measured(capsys):
+    quiet = {"images_per_second": None, "skipped_images": [], "skipped_in_evaluation": 0}
+    results.print_result(RESULT | quiet, "x")
+    printed = capsys.readouterr().out
+    assert "images/s" not in printed
+    assert "skipped" not in printed

@@ -1,0 +1,43 @@
+import jax
+import pytest
+
+from bot_jax import parallel, setup
+
+
+@pytest.fixture
+def config(tiny_config, monkeypatch):
+    make = parallel.make_layout
+    device = jax.devices()[:1]
+    monkeypatch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, devices=device, **kw))
+    return tiny_config
+
+
+def test_facts_and_mask(config):
+    made = setup.make_setup(config)
+    facts = dict(setup.describe_run(config, made))
+    assert facts["weight decay"] == "0.0001 on every kernel; none on every bias, scale"
+    assert facts["global batch"] == "64 = 1 micro-batch(es) x 1 device(s) x 64"
+    assert facts["batch-norm groups"] == "2 of 32 examples"
+    assert facts["length"] == "1 epochs = 22 steps"
+    assert facts["learning rate"].startswith("0.025,")
+    assert ("head", "          90 parameters,           80 of them decayed") in (
+        setup.describe_model(made)
+    )
+
+
+def test_linear_scaling_can_be_turned_off(config):
+    assert setup.make_setup(config).peak_learning_rate == 0.1 * 64 / 256
+    config.optimizer.linear_scaling = False
+    assert setup.make_setup(config).peak_learning_rate == 0.1
+
+
+def test_every_parameter_decays_without_no_bias_decay(config):
+    config.optimizer.no_bias_decay = False
+    facts = dict(setup.describe_run(config, setup.make_setup(config)))
+    assert facts["weight decay"] == "0.0001 on every bias, kernel, scale"
+
+
+def test_length_in_steps(config):
+    config.epochs = 2.5
+    made = setup.make_setup(config)
+    assert (made.steps_per_epoch, made.total_steps) == (1437 // 64, 55)
