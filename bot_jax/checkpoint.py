@@ -39,7 +39,9 @@ class Checkpoints:
             read_only=read_only,
         )
         self._directory = directory
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     def __enter__(self):
         return self
@@ -79,15 +81,33 @@ class Checkpoints:
         step = self.latest_step
         if step is None:
             raise InputError(f"There is no checkpoint in {self._directory}.")
-        try:
-            return self._manager.restore(
-                step, args=ocp.args.StandardRestore(replicated_like(like, layout))
-            )
-        except (ValueError, KeyError, TypeError) as error:
+        # Compared first: a restore that fails half-way leaves reads behind that nobody waits for.
+        saved, wanted = _shapes(self._manager.item_metadata(step).tree), _shapes(like)
+        differences = [
+            f"  {name}: {saved.get(name, 'missing')} in the checkpoint, "
+            f"{wanted.get(name, 'not there')} in this configuration"
+            for name in sorted(saved.keys() | wanted.keys())
+            if saved.get(name) != wanted.get(name)
+        ]
+        if differences:
+            more = len(differences) - _SHOWN
             raise InputError(
                 f"The checkpoint of step {step} in {self._directory} does not fit this "
-                f"configuration (another model, optimiser or number of classes?): {error}"
-            ) from error
+                "configuration:\n"
+                + "\n".join(differences[:_SHOWN])
+                + (f"\n  and {more} more" if more > 0 else "")
+            )
+        return self._manager.restore(
+            step, args=ocp.args.StandardRestore(replicated_like(like, layout))
+        )
+
+
+# Differences that an error message lists.
+_SHOWN = 8
+
+
+def _shapes(tree) -> dict[str, tuple]:
+    return {"/".join(path): leaf.shape for path, leaf in ocp.tree.to_flat_dict(tree).items()}
 
 
 def _top1(metrics) -> float:

@@ -61,13 +61,23 @@ def test_no_checkpoint(tmp_path, layout):
 
 
 @pytest.mark.parametrize(
-    "other", [{"params": jnp.zeros((3, 5)), "step": jnp.int32(0)}, {"weights": jnp.zeros((3, 2))}]
+    ("other", "words"),
+    [
+        (
+            {"params": jnp.zeros((3, 5)), "step": jnp.int32(0)},
+            r"params: \(3, 2\) in the checkpoint, \(3, 5\) in this configuration",
+        ),
+        (
+            {"weights": jnp.zeros((3, 2)), "step": jnp.int32(0)},
+            r"weights: missing in the checkpoint, \(3, 2\) in this configuration",
+        ),
+    ],
 )
-def test_a_checkpoint_of_another_model(tmp_path, layout, other):
+def test_a_checkpoint_of_another_model(tmp_path, layout, other, words):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state_of(1, layout))
         checkpoints.wait()
-        with pytest.raises(InputError, match="does not fit this configuration"):
+        with pytest.raises(InputError, match=words):
             checkpoints.restore(other, layout)
 
 
