@@ -11,7 +11,7 @@ from configs import default
 
 def get_config():
     config = default.get_config()
-    config.epochs = 5.0
+    config.epochs = 6.0
     config.batch_size = 64
     config.eval_batch_size = 500
     config.data.source = "folder"

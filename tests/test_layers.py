@@ -11,45 +11,9 @@ from bot_jax.models.layers import (
     Conv,
     avg_pool,
     classifier,
-    convolve,
     global_avg_pool,
     max_pool,
 )
-
-
-def numpy_convolve(x, kernel, stride):
-    """Convolution by its definition, with k // 2 zeros on every side."""
-    k, pad = kernel.shape[0], kernel.shape[0] // 2
-    b, height, width, _ = x.shape
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows, columns = range(0, height, stride), range(0, width, stride)
-    out = np.zeros((b, len(rows), len(columns), kernel.shape[-1]))
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            window = padded[:, row : row + k, column : column + k]
-            out[:, i, j] = np.einsum("bhwi,hwio->bo", window, kernel)
-    return out
-
-
-@pytest.mark.parametrize("size", [1, 4, 6, 7])
-@pytest.mark.parametrize(("kernel_size", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
-def test_convolve_equals_its_definition(size, kernel_size, stride):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, size, size, 3)).astype(np.float32)
-    kernel = rng.normal(size=(kernel_size, kernel_size, 3, 4)).astype(np.float32)
-    expected = numpy_convolve(x, kernel, stride)
-    actual = convolve(jnp.array(x), jnp.array(kernel), stride)
-    np.testing.assert_allclose(actual, expected, atol=1e-4)
-
-
-def test_convolve_at_stride_2_is_not_same_padding():
-    x, kernel = jnp.arange(16.0).reshape(1, 4, 4, 1), jnp.ones((3, 3, 1, 1))
-    # The first window is centred on pixel (0, 0) and sees pixels 0, 1, 4 and 5.
-    assert convolve(x, kernel, 2)[0, 0, 0, 0] == 0 + 1 + 4 + 5
-    same = jax.lax.conv_general_dilated(
-        x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    assert same[0, 0, 0, 0] == 0 + 1 + 2 + 4 + 5 + 6 + 8 + 9 + 10
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.errors import InputError
+from bot_jax.models.convolution import convolve
 
 
 def identity(x):
@@ -26,54 +27,8 @@ def at_least_float32(dtype) -> jnp.dtype:
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """2-D cross-correlation padded with ``k // 2`` zeros on every side.
-
-    The padding is that of PyTorch, MXNet and PaddlePaddle models. ``"SAME"`` is not: at
-    stride 2 it pads an even-sized image on the bottom and right only, which shifts every
-    feature map against published weights.
-
-    Args:
-      x: images [b, H, W, in].
-      kernel: [k, k, in, out] with k odd, same dtype as `x`.
-      stride: step in both directions.
-
-    Returns:
-      [b, ceil(H / stride), ceil(W / stride), out].
-    """
-    pad = kernel.shape[0] // 2
-    if jax.default_backend() == "cpu" and pad and x.shape[1] * x.shape[2] <= _FEW_PIXELS:
-        return _convolve_few_pixels(x, kernel, stride, pad)
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-# XLA's convolution on the CPU takes up to 60 times as long as a product on maps this small.
-_FEW_PIXELS = 16
-
-
-def _convolve_few_pixels(x, kernel, stride, pad):
-    """The same as one matrix product with the k * k pixels below the kernel side by side."""
-    size, _, features_in, features_out = kernel.shape
-    height, width = (-(-side // stride) for side in x.shape[1:3])
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    taps = [
-        x[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
-    pixels = jnp.concatenate(taps, axis=-1).reshape(-1, size * size * features_in)
-    product = pixels @ kernel.reshape(-1, features_out)
-    return product.reshape(-1, height, width, features_out)
-
-
 class Conv(nn.Module):
-    """Square convolution without a bias (a batch norm follows); see `convolve`.
+    """Square convolution without a bias (a batch norm follows); see `convolution.convolve`.
 
     Parameter: `kernel` float32 [kernel_size, kernel_size, in, features].
     """

@@ -1,0 +1,109 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bot_jax.models.convolution import convolve
+
+
+def numpy_convolve(x, kernel, stride):
+    """Convolution by its definition, with k // 2 zeros on every side, and its two gradients.
+
+    Returns the result y, and a function dy -> (dx, dkernel).
+    """
+    k, pad = kernel.shape[0], kernel.shape[0] // 2
+    b, height, width, _ = x.shape
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows, columns = range(0, height, stride), range(0, width, stride)
+    y = np.zeros((b, len(rows), len(columns), kernel.shape[-1]))
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            window = padded[:, row : row + k, column : column + k]
+            y[:, i, j] = np.einsum("bhwi,hwio->bo", window, kernel)
+
+    def gradients(dy):
+        dpadded, dkernel = np.zeros_like(padded), np.zeros_like(kernel)
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                window = np.s_[:, row : row + k, column : column + k]
+                dpadded[window] += np.einsum("bo,hwio->bhwi", dy[:, i, j], kernel)
+                dkernel += np.einsum("bhwi,bo->hwio", padded[window], dy[:, i, j])
+        return dpadded[:, pad : pad + height, pad : pad + width], dkernel
+
+    return y, gradients
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+# Small and large maps, few and many channels, one image and several chunks of them.
+@pytest.mark.parametrize(
+    ("batch", "size", "channels"),
+    [(1, 1, 3), (2, 4, 3), (2, 7, 12), (1, 8, 3), (2, 9, 3), (2, 15, 16), (4, 33, 64)],
+)
+@pytest.mark.parametrize(("kernel_size", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
+def test_convolve_and_its_gradients_equal_their_definition(
+    batch, size, channels, kernel_size, stride
+):
+    if channels == 64 and kernel_size == 7:
+        pytest.skip("slow by definition")
+    x = draw(batch, size, size + 1, channels)
+    kernel = draw(kernel_size, kernel_size, channels, 5, seed=1)
+    expected, gradients = numpy_convolve(x, kernel, stride)
+    dy = draw(*expected.shape, seed=2)
+    to_float32 = lambda a: jnp.asarray(a, jnp.float32)  # noqa: E731
+    y, pull_back = jax.vjp(lambda *a: convolve(*a, stride), to_float32(x), to_float32(kernel))
+    np.testing.assert_allclose(y, expected, atol=1e-5 * np.abs(expected).max())
+    for actual, wanted in zip(pull_back(to_float32(dy)), gradients(dy), strict=True):
+        assert actual.shape == wanted.shape
+        np.testing.assert_allclose(actual, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(("size", "channels"), [(4, 3), (16, 3), (33, 64)])
+def test_gradients_in_half_types_are_summed_in_float32(dtype, size, channels):
+    x, kernel = (
+        jnp.asarray(a, dtype) for a in (draw(4, size, size, channels), draw(3, 3, channels, 4))
+    )
+    y, pull_back = jax.vjp(lambda *a: convolve(*a, 1), x, kernel)
+    dy = jnp.asarray(draw(*y.shape), dtype)
+    wide = [np.asarray(a, np.float64) for a in (x, kernel, dy)]
+    expected, gradients = numpy_convolve(*wide[:2], 1)
+    assert y.dtype == dtype
+    rounding = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        np.asarray(y, np.float64), expected, atol=rounding * np.abs(expected).max()
+    )
+    for actual, wanted in zip(pull_back(dy), gradients(wide[2]), strict=True):
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(
+            np.asarray(actual, np.float64), wanted, atol=2 * rounding * np.abs(wanted).max()
+        )
+
+
+def test_stride_2_is_not_same_padding():
+    x, kernel = jnp.arange(16.0).reshape(1, 4, 4, 1), jnp.ones((3, 3, 1, 1))
+    # The first window is centred on pixel (0, 0) and sees pixels 0, 1, 4 and 5.
+    assert convolve(x, kernel, 2)[0, 0, 0, 0] == 0 + 1 + 4 + 5
+    same = jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    assert same[0, 0, 0, 0] == 0 + 1 + 2 + 4 + 5 + 6 + 8 + 9 + 10
+
+
+def lowered_for(platform, size, channels):
+    """The text of the gradient's program for a platform, which need not be here."""
+    x = jax.ShapeDtypeStruct((8, size, size, channels), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((3, 3, channels, channels), jnp.float32)
+    gradient = jax.grad(lambda x, kernel: convolve(x, kernel, 1).sum(), argnums=(0, 1))
+    return jax.jit(gradient).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize(("size", "channels"), [(4, 64), (32, 64)])
+def test_the_platform_that_is_compiled_for_decides(size, channels):
+    cuda, cpu = (lowered_for(platform, size, channels) for platform in ("cuda", "cpu"))
+    # cuDNN gets the convolutions as they are: the two gradients, and no product.
+    assert cuda.count("stablehlo.convolution") == 2
+    assert "dot_general" not in cuda
+    assert "dot_general" in cpu
