@@ -40,7 +40,7 @@ class Checkpoints:
         )
         self._directory = directory
         self._manager = ocp.CheckpointManager(
-            directory.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+            directory.absolute(), options=options, item_handlers=ocp.PyTreeCheckpointHandler()
         )
 
     def __enter__(self):
@@ -62,7 +62,7 @@ class Checkpoints:
         """
         if step != self.latest_step:
             metrics = metrics and {name: float(metrics[name]) for name in ("top1", "top5", "loss")}
-            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
+            self._manager.save(step, args=ocp.args.PyTreeSave(state), metrics=metrics, force=True)
 
     def wait(self) -> None:
         """Waits until what was saved is on disk, and raises what went wrong, if anything."""
@@ -72,17 +72,40 @@ class Checkpoints:
         """Loads the newest checkpoint onto the devices of `layout`, whatever devices wrote it.
 
         Args:
-          like: a state, or part of one, with the shapes and dtypes that are expected.
+          like: a state with the shapes and dtypes that are expected.
           layout: where the arrays go.
 
         Raises:
           InputError: there is no checkpoint, or it holds a different model.
         """
-        step = self.latest_step
-        if step is None:
+        return self._restore(like, layout)
+
+    def restore_variables(self, like, layout: Layout):
+        """Loads only the weights to evaluate: the moving average where there is one.
+
+        Args:
+          like: {"params", "batch_stats"} with the shapes and dtypes that are expected.
+          layout: where the arrays go.
+
+        Raises:
+          InputError: there is no checkpoint, or it holds a different model.
+        """
+        if self._saved()["ema"] is None:
+            return self._restore(like, layout, partial=True)
+        return self._restore({"ema": like}, layout, partial=True)["ema"]
+
+    def _saved(self) -> dict:
+        """The newest checkpoint's tree, of shapes and dtypes."""
+        if self.latest_step is None:
             raise InputError(f"There is no checkpoint in {self._directory}.")
+        return self._manager.item_metadata(self.latest_step).tree
+
+    def _restore(self, like, layout, partial=False):
         # Compared first: a restore that fails half-way leaves reads behind that nobody waits for.
-        saved, wanted = _shapes(self._manager.item_metadata(step).tree), _shapes(like)
+        saved, wanted = _shapes(self._saved()), _shapes(like)
+        if partial:
+            parts = {name.split("/")[0] for name in wanted}
+            saved = {name: saved[name] for name in saved if name.split("/")[0] in parts}
         differences = [
             f"  {name}: {saved.get(name, 'missing')} in the checkpoint, "
             f"{wanted.get(name, 'not there')} in this configuration"
@@ -92,13 +115,19 @@ class Checkpoints:
         if differences:
             more = len(differences) - _SHOWN
             raise InputError(
-                f"The checkpoint of step {step} in {self._directory} does not fit this "
+                f"The checkpoint of step {self.latest_step} in {self._directory} does not fit this "
                 "configuration:\n"
                 + "\n".join(differences[:_SHOWN])
                 + (f"\n  and {more} more" if more > 0 else "")
             )
+        like = replicated_like(like, layout)
         return self._manager.restore(
-            step, args=ocp.args.StandardRestore(replicated_like(like, layout))
+            self.latest_step,
+            args=ocp.args.PyTreeRestore(
+                item=like,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(like),
+                partial_restore=partial,
+            ),
         )
 
 

@@ -21,6 +21,20 @@ from bot_jax.errors import InputError, suggest
 _OPEN = "model.options"
 
 
+_PREFIX = "--config."
+
+
+def split_overrides(parser, arguments: list[str]) -> list[str]:
+    """Turns "--config.FIELD=VALUE" arguments into the overrides of `load_config`.
+
+    Any other argument ends the program, through `parser`, with exit code 2.
+    """
+    for argument in arguments:
+        if not argument.startswith(_PREFIX):
+            parser.error(f"unknown argument {argument}; fields are set as {_PREFIX}FIELD=VALUE")
+    return [argument.removeprefix(_PREFIX) for argument in arguments]
+
+
 def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
     """Loads a configuration.
 

@@ -7,24 +7,26 @@ import numpy as np
 
 from bot_jax import parallel, results
 from bot_jax.checkpoint import Checkpoints
-from bot_jax.data.pipeline import eval_batches
+from bot_jax.data.pipeline import check_data_options, eval_batches
+from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
-from bot_jax.setup import make_setup
-from bot_jax.step import make_eval_step, zero_totals
+from bot_jax.models.count import count
+from bot_jax.setup import make_model
+from bot_jax.step import initial_variables, make_eval_step, zero_totals
 from bot_jax.workdir import check_workdir
 
 # Up to this many batches are on their way to the device while it computes.
 IN_FLIGHT = 3
 
 
-def make_evaluate(config, model, source, layout):
+def make_evaluate(config, model, source, layout: parallel.Layout):
     """Prepares the evaluation of a split.
 
     Args:
       config: the whole configuration.
       model: the Flax module.
       source: the split, a `bot_jax.data.source.Source`.
-      layout: the layout of training, of which the devices are used.
+      layout: that of a batch, see `parallel.evaluation_layout`.
 
     Returns:
       A function (variables, keep_going) -> results. Variables are {"params", "batch_stats"};
@@ -33,7 +35,6 @@ def make_evaluate(config, model, source, layout):
       could not be decoded and were skipped) and confusion (int array [true, predicted]).
     """
     num_classes = len(source.class_names)
-    layout = parallel.evaluation_layout(layout, config.eval_batch_size)
     rows = parallel.rows_of_this_process(layout)
     eval_step = make_eval_step(model, layout)
 
@@ -89,15 +90,19 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     if not folder.is_dir():
         raise InputError(f"--workdir {directory} has no checkpoints to evaluate.")
     check_workdir(directory, config, only="model.")
-    setup = make_setup(config)
+    check_data_options(config.data)
+    source = make_source(config.data, config.data.eval_split)
+    layout = parallel.evaluation_layout(config.eval_batch_size)
+    model = make_model(config, len(source.class_names))
+    like = jax.eval_shape(lambda: initial_variables(model, config.data.image_size, seed=0))
     with Checkpoints(folder, read_only=True) as checkpoints:
+        variables = checkpoints.restore_variables(like, layout)
         step = checkpoints.latest_step
-        state = checkpoints.restore(setup.state_shapes, setup.layout)
-    evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)
-    evaluation = evaluate(evaluated_variables(state))
+    evaluation = make_evaluate(config, model, source, layout)(variables)
+    counts = count(model, config.data.image_size)
     result = results.summary(
-        config, setup, evaluation, step=step, images_per_second=None, skipped_images=[]
+        config, evaluation, devices=layout.mesh.devices, counts=counts, step=step
     )
     name = f"evaluation_{config.data.eval_split.replace('/', '_')}"
-    results.write(directory, config, setup, result, evaluation, name)
+    results.write(directory, source.class_names, result, evaluation, name)
     return result, directory / f"{name}.json"

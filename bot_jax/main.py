@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from bot_jax.config import split_overrides
 from bot_jax.errors import InputError
 
 _EPILOG = """\
@@ -41,11 +42,7 @@ def _parse(arguments):
         help="evaluate: the newest checkpoint of DIR, on config.data.eval_split",
     )
     flags, rest = parser.parse_known_args(arguments)
-    prefix = "--config."
-    for argument in rest:
-        if not argument.startswith(prefix):
-            parser.error(f"unknown argument {argument}; fields are set as {prefix}FIELD=VALUE")
-    return flags, [argument.removeprefix(prefix) for argument in rest]
+    return flags, split_overrides(parser, rest)
 
 
 def main(arguments=None) -> int:

@@ -22,7 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from bot_jax.errors import InputError
-from bot_jax.models.layers import BatchNormGroups
+from bot_jax.models.batch_norm import BatchNormGroups
 
 GROUP, MEMBER = "group", "member"
 AXES = (GROUP, MEMBER)
@@ -59,6 +59,14 @@ class Layout:
         """Batch-norm groups, or parts of one, that a device holds."""
         share = self.micro_batch_size // self.mesh.size
         return max(share // self.group_size, 1)
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether micro-batches are written out one after the other, not as a loop.
+
+        XLA's CPU backend computes convolutions inside of a loop up to a hundred times slower.
+        """
+        return self.mesh.devices.flat[0].platform == "cpu"
 
     @property
     def batch_norm_groups(self) -> BatchNormGroups:
@@ -139,6 +147,16 @@ def put_batch(batch: dict, layout: Layout) -> dict:
     return {name: put(rows) for name, rows in batch.items()}
 
 
+def batch_like(examples: dict, layout: Layout) -> dict:
+    """What `put_batch` returns, as shapes: from name -> (shape and dtype of one example)."""
+    sharding = NamedSharding(layout.mesh, P(None, AXES))
+    leading = (layout.accumulation, layout.micro_batch_size)
+    return {
+        name: jax.ShapeDtypeStruct((*leading, *shape), dtype, sharding=sharding)
+        for name, (shape, dtype) in examples.items()
+    }
+
+
 def replicate(tree, layout: Layout):
     """Copies a pytree to every device."""
     return jax.device_put(tree, NamedSharding(layout.mesh, P()))
@@ -150,11 +168,14 @@ def replicated_like(tree, layout: Layout):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def evaluation_layout(layout: Layout, batch_size: int) -> Layout:
-    """The same devices for batches of evaluation: `batch_size` rounded up to divide evenly."""
-    devices = layout.mesh.size
-    batch_size = -(-batch_size // devices) * devices
-    return Layout(layout.mesh, batch_size, accumulation=1, group_size=batch_size // devices)
+def evaluation_layout(batch_size: int, mesh: Mesh | None = None) -> Layout:
+    """The layout of evaluation: `batch_size` rounded up to divide evenly over the devices.
+
+    `mesh` is that of training; default all devices.
+    """
+    mesh = mesh or make_layout(jax.device_count()).mesh
+    batch_size = -(-batch_size // mesh.size) * mesh.size
+    return Layout(mesh, batch_size, accumulation=1, group_size=batch_size // mesh.size)
 
 
 def sharded(function: Callable, layout: Layout) -> Callable:
@@ -183,11 +204,6 @@ def sharded(function: Callable, layout: Layout) -> Callable:
 def sum_over_devices(tree):
     """The sum over all devices of each leaf, the same on each device."""
     return jax.lax.psum(tree, AXES)
-
-
-def mean_over_devices(tree):
-    """The mean over all devices of each leaf, the same on each device."""
-    return jax.lax.pmean(tree, AXES)
 
 
 def per_device(tree):

@@ -3,34 +3,37 @@
 import json
 from pathlib import Path
 
+from bot_jax.models.count import Counts
 from bot_jax.workdir import git_commit, versions, write_atomically, write_confusion
 
 
-def summary(config, setup, evaluation, *, step, images_per_second, skipped_images) -> dict:
+def summary(config, evaluation, *, devices, counts: Counts, **more) -> dict:
     """What result.json holds.
 
     top1 and top5 are percentages, loss is the mean in nats, all over `num_examples` examples
-    of `split`; images_per_second is the pace of training without compiling, evaluating and
-    saving, or None where nothing was trained.
+    of `split`.
+
+    Args:
+      config: the whole configuration.
+      evaluation: result of `evaluate.make_evaluate`.
+      devices: NumPy array of the devices that were used.
+      counts: the size of the model.
+      **more: what only the caller knows, such as the step.
     """
-    devices = setup.layout.mesh.devices
     return {
         "top1": round(evaluation["top1"], 4),
         "top5": round(evaluation["top5"], 4),
         "loss": evaluation["loss"],
         "num_examples": evaluation["num_examples"],
         "split": config.data.eval_split,
-        "step": step,
-        "epochs": step / setup.steps_per_epoch,
-        "parameters": setup.parameters,
-        "macs": setup.macs,
-        "images_per_second": images_per_second and round(images_per_second, 2),
+        **more,
+        "parameters": counts.parameters,
+        "macs": counts.macs,
         "config_name": config.name,
         "seed": config.seed,
         "devices": f"{devices.size} x {devices.flat[0].device_kind}",
         "versions": versions(),
         "git_commit": git_commit(),
-        "skipped_images": skipped_images,
         "skipped_in_evaluation": evaluation["num_bad"],
     }
 
@@ -41,17 +44,16 @@ def read(directory: Path) -> dict | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
-def write(directory: Path, config, setup, result, evaluation, name="result") -> None:
+def write(directory: Path, class_names, result, evaluation, name="result") -> None:
     """Writes NAME.json and confusion_SPLIT.csv, each at once."""
-    classes = setup.source.class_names
-    write_confusion(directory, config.data.eval_split, classes, evaluation["confusion"])
+    write_confusion(directory, result["split"], class_names, evaluation["confusion"])
     write_atomically(directory / f"{name}.json", json.dumps(result, indent=2) + "\n")
 
 
 def print_result(result: dict, file: Path) -> None:
     """Prints the table that ends a run."""
-    pace = result["images_per_second"]
-    skipped = len(result["skipped_images"]) + result["skipped_in_evaluation"]
+    pace = result.get("images_per_second")
+    skipped = len(result.get("skipped_images", ())) + result["skipped_in_evaluation"]
     rows = [
         ("top-1", f"{result['top1']:.2f} %"),
         ("top-5", f"{result['top5']:.2f} %"),

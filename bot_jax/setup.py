@@ -14,7 +14,8 @@ from bot_jax.data.source import Source, make_source
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import KINDS
 from bot_jax.losses.label_smoothing import FORMS
-from bot_jax.models.count import count
+from bot_jax.models.batch_norm import BatchNormGroups
+from bot_jax.models.count import Counts, count
 from bot_jax.models.registry import get_model
 from bot_jax.optim.linear_scaling import scaled_learning_rate
 from bot_jax.optim.no_bias_decay import decay_mask
@@ -40,7 +41,7 @@ class Setup:
       initial_state: function without arguments that makes the state before the first step.
       state_shapes: the shapes and dtypes of that state.
       steps_per_epoch, total_steps: in batches.
-      parameters, macs: of the model, at its input size.
+      counts: parameters and MACs of the model, at its input size.
     """
 
     source: Source
@@ -55,17 +56,20 @@ class Setup:
     state_shapes: TrainState
     steps_per_epoch: int
     total_steps: int
-    parameters: int
-    macs: int
+    counts: Counts
 
 
-def make_setup(config) -> Setup:
+def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = None) -> Setup:
     """Builds all parts of a run; reads no image and computes nothing on the device.
+
+    Args:
+      config: the whole configuration.
+      devices: default all.
+      sources: the training and the evaluation split; default those of `config.data`.
 
     Raises:
       InputError: the data are not there, or a value does not fit.
     """
-    check_choice("config.precision.compute", config.precision.compute, DTYPES)
     check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
     check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
     check_data_options(config.data)
@@ -73,9 +77,12 @@ def make_setup(config) -> Setup:
         config.batch_size,
         group_size=config.batch_norm.group_size,
         accumulation=config.accumulation,
+        devices=devices,
     )
-    source = make_source(config.data, config.data.train_split)
-    eval_source = make_source(config.data, config.data.eval_split)
+    source, eval_source = sources or (
+        make_source(config.data, config.data.train_split),
+        make_source(config.data, config.data.eval_split),
+    )
     if eval_source.class_names != source.class_names:
         raise InputError(
             f"{source.name} and {eval_source.name} do not have the same classes: "
@@ -99,7 +106,7 @@ def make_setup(config) -> Setup:
         )
     if len(source.class_names) < 2:
         raise InputError(f"{source.name} has one class only; there is nothing to tell apart.")
-    model = _make_model(config, len(source.class_names), layout)
+    model = make_model(config, len(source.class_names), layout.batch_norm_groups)
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
     schedule = make_schedule(
@@ -117,7 +124,6 @@ def make_setup(config) -> Setup:
         compiler_options={"xla_backend_optimization_level": 0},
     )
     state_shapes = jax.eval_shape(create, config.seed)
-    counts = count(model, config.data.image_size)
     return Setup(
         source=source,
         eval_source=eval_source,
@@ -131,16 +137,21 @@ def make_setup(config) -> Setup:
         state_shapes=state_shapes,
         steps_per_epoch=steps_per_epoch,
         total_steps=round(config.epochs * steps_per_epoch),
-        parameters=counts.parameters,
-        macs=counts.macs,
+        counts=count(model, config.data.image_size),
     )
 
 
-def _make_model(config, num_classes, layout):
+def make_model(config, num_classes: int, bn_groups: BatchNormGroups | None = None) -> nn.Module:
+    """The model of a configuration; `bn_groups` matters in training only.
+
+    Raises:
+      InputError: there is no such model, or an option does not fit it.
+    """
+    check_choice("config.precision.compute", config.precision.compute, DTYPES)
     ours = {
         "num_classes": num_classes,
         "dtype": DTYPES[config.precision.compute],
-        "bn_groups": layout.batch_norm_groups,
+        "bn_groups": bn_groups or BatchNormGroups(),
     }
     options = config.model.options.to_dict()
     for name in ours.keys() & options.keys():
@@ -193,7 +204,11 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
         names[decayed].add(path[-1].key)
     undecayed = f"; none on every {', '.join(sorted(names[False]))}" if names[False] else ""
     return [
-        ("model", f"{config.model.name}, {setup.parameters:,} parameters, {setup.macs:,} MACs"),
+        (
+            "model",
+            f"{config.model.name}, {setup.counts.parameters:,} parameters, "
+            f"{setup.counts.macs:,} MACs",
+        ),
         ("training data", f"{setup.source.name}, {setup.source.num_examples:,} examples"),
         ("evaluation data", f"{setup.eval_source.name}, {setup.eval_source.num_examples:,}"),
         ("classes", f"{len(setup.source.class_names):,}"),

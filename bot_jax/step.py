@@ -62,13 +62,17 @@ def zero_metrics():
     return zeros | {name: jnp.int32(0) for name in ("steps", "skipped", "bad_step")}
 
 
-def create_state(config, model, optimizer, seed) -> TrainState:
-    """The state before the first step; `seed` is the run's, as an array where it is traced."""
+def initial_variables(model, image_size: int, seed) -> dict:
+    """{"params", "batch_stats"} before training; `seed` is the run's, an array where traced."""
     key = jax.random.fold_in(jax.random.key(seed), int(Purpose.INITIALIZATION))
-    size = config.data.image_size
-    variables = model.init(key, jnp.zeros((1, size, size, 3)), train=False)
-    params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    averaged = {"params": params, "batch_stats": batch_stats}
+    variables = model.init(key, jnp.zeros((1, image_size, image_size, 3)), train=False)
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def create_state(config, model, optimizer, seed) -> TrainState:
+    """The state before the first step; `seed` as in `initial_variables`."""
+    averaged = initial_variables(model, config.data.image_size, seed)
+    params, batch_stats = averaged["params"], averaged["batch_stats"]
     return TrainState(
         step=jnp.int32(0),
         params=params,
@@ -137,9 +141,10 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
         return jnp.sum(losses) * scale, (updated.get("batch_stats", {}), sums)
 
     def step(state: TrainState, batch):
-        count = parallel.sum_over_devices(jnp.sum(batch["label"] >= 0).astype(jnp.float32))
-        # The loss is the mean over the examples of the global batch that count.
-        scale = state.loss_scale.scale / jnp.maximum(count, 1.0)
+        # The loss is the mean over the examples of the global batch that count. How many do is
+        # not known before all devices are asked, so what is differentiated is the sum over the
+        # size of the batch; the rest of the division comes after the one sum over devices.
+        scale = state.loss_scale.scale / layout.batch_size
         params = parallel.per_device(state.params)
 
         def accumulate(carry, micro_batch):
@@ -156,12 +161,16 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
         if layout.accumulation == 1:
             carry, _ = accumulate(carry, jax.tree.map(lambda x: x[0], batch))
         else:
-            carry, _ = jax.lax.scan(accumulate, carry, batch)
+            carry, _ = jax.lax.scan(accumulate, carry, batch, unroll=layout.unrolls)
         gradients, batch_stats, sums = carry
 
-        gradients, sums = parallel.sum_over_devices((gradients, sums))
-        batch_stats = parallel.mean_over_devices(batch_stats)
-        gradients = jax.tree.map(lambda g: g / state.loss_scale.scale, gradients)
+        count = jnp.sum(batch["label"] >= 0).astype(jnp.float32)
+        gradients, batch_stats, sums, count = parallel.sum_over_devices(
+            (gradients, batch_stats, sums, count)
+        )
+        batch_stats = jax.tree.map(lambda total: total / layout.mesh.size, batch_stats)
+        share = layout.batch_size / jnp.maximum(count, 1.0) / state.loss_scale.scale
+        gradients = jax.tree.map(lambda g: g * share, gradients)
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(gradient_norm) & jnp.isfinite(sums["loss"])
 

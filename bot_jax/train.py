@@ -80,7 +80,8 @@ class _Run:
         self.writer = workdir.MetricsWriter(directory, start)
         self.progress = ProgressLine(setup.total_steps, start)
         self.stopwatch = Stopwatch(start)
-        self.evaluate = make_evaluate(config, setup.model, setup.eval_source, setup.layout)
+        layout = parallel.evaluation_layout(config.eval_batch_size, setup.layout.mesh)
+        self.evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.unread = None  # (step, metrics on the device) that were not yet written
         self.skipped_images = workdir.read_skipped_images(directory)
@@ -276,13 +277,17 @@ class _Run:
     def _finish(self, state, evaluation):
         if evaluation is None:  # only the result was missing
             evaluation = self.evaluate(evaluated_variables(state))
+        pace = self.stopwatch.pace() * self.config.batch_size
         result = results.summary(
             self.config,
-            self.setup,
             evaluation,
+            devices=self.setup.layout.mesh.devices,
+            counts=self.setup.counts,
             step=self.setup.total_steps,
-            images_per_second=self.stopwatch.pace() * self.config.batch_size or None,
+            epochs=self._epoch(self.setup.total_steps),
+            # Without compiling, evaluating and saving; nothing where nothing was trained.
+            images_per_second=round(pace, 2) or None,
             skipped_images=sorted(self.skipped_images),
         )
-        results.write(self.directory, self.config, self.setup, result, evaluation)
+        results.write(self.directory, self.setup.source.class_names, result, evaluation)
         return result

@@ -81,6 +81,20 @@ def test_a_checkpoint_of_another_model(tmp_path, layout, other, words):
             checkpoints.restore(other, layout)
 
 
+@pytest.mark.parametrize("averaged", [True, False])
+def test_the_weights_alone_are_those_to_evaluate(tmp_path, layout, averaged):
+    weights = lambda value: {"params": jnp.full(3, value), "batch_stats": jnp.full(2, value)}  # noqa: E731
+    state = weights(1.0) | {"ema": weights(2.0) if averaged else None, "step": jnp.int32(5)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, parallel.replicate(state, layout))
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        restored = checkpoints.restore_variables(weights(0.0), layout)
+        jax.tree.map(np.testing.assert_array_equal, restored, weights(2.0 if averaged else 1.0))
+        other = weights(0.0) | {"params": jnp.zeros(4)}
+        with pytest.raises(InputError, match=r"params: \(3,\) in the checkpoint, \(4,\) in this"):
+            checkpoints.restore_variables(other, layout)
+
+
 def test_a_write_that_was_cut_off_does_not_count(tmp_path, layout):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state_of(1, layout))

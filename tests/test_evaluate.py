@@ -16,7 +16,7 @@ def variables(tiny_model):
 
 def evaluate(config, variables, devices, batch_size, **kw):
     layout = parallel.make_layout(64, group_size=8, devices=jax.devices()[:devices])
-    config.eval_batch_size = batch_size
+    layout = parallel.evaluation_layout(batch_size, layout.mesh)
     source = make_source(config.data, "all")
     run = make_evaluate(config, get_model("tiny", num_classes=10), source, layout)
     return run(parallel.replicate(variables, layout), **kw)

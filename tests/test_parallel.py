@@ -80,4 +80,4 @@ def test_groups_are_the_same_rows_on_any_number_of_devices(n, group_size):
 @pytest.mark.parametrize(("n", "batch_size", "rounded"), [(4, 128, 128), (8, 100, 104), (8, 3, 8)])
 def test_evaluation_layout_rounds_up_to_the_devices(n, batch_size, rounded):
     layout = parallel.make_layout(64, group_size=32, devices=devices(n))
-    assert parallel.evaluation_layout(layout, batch_size).batch_size == rounded
+    assert parallel.evaluation_layout(batch_size, layout.mesh).batch_size == rounded

@@ -8,7 +8,8 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bot_jax.models import get_model
-from bot_jax.models.layers import BatchNorm, Conv
+from bot_jax.models.batch_norm import BatchNorm
+from bot_jax.models.layers import Conv
 from bot_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet
 
 

@@ -234,7 +234,7 @@ def test_a_step_that_is_not_finite_is_noted_and_leaves_the_weights_alone(tiny_co
 
 def eval_totals(variables, batches, devices):
     layout = parallel.make_layout(BATCH, devices=jax.devices()[:devices])
-    layout = parallel.evaluation_layout(layout, BATCH)
+    layout = parallel.evaluation_layout(BATCH, layout.mesh)
     model = get_model("tiny", num_classes=10)
     eval_step = step_module.make_eval_step(model, layout)
     totals = parallel.replicate(step_module.zero_totals(10), layout)

@@ -194,7 +194,8 @@ def test_evaluation_of_a_checkpoint(config, uninterrupted):
     assert file == directory / "evaluation_validation.json"
     assert evaluated["top1"] == result["top1"]
     config.data.eval_split = "all"
-    config.batch_size = 32  # of no matter here
+    config.batch_size = 33  # what only training needs is of no matter here
+    config.data.train_split = "nowhere"
     evaluated, file = evaluate_checkpoint(config, directory)
     assert evaluated["num_examples"] == 1797
     assert (directory / "confusion_all.csv").exists()

@@ -18,6 +18,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.sharding import vary_like
+
 # Maps of at most so many pixels are convolved as one product on the CPU: for 2x2 pixels of 512
 # channels XLA's convolution takes 60 times as long, for 7x7 nearly twice.
 _FEW_PIXELS = 49
@@ -28,7 +30,6 @@ _CHUNK_BYTES = 1 << 19
 _FEW_CHANNELS = 8
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """2-D cross-correlation padded with ``k // 2`` zeros on every side.
 
@@ -44,13 +45,18 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     Returns:
       [b, ceil(H / stride), ceil(W / stride), out].
     """
+    return _convolve(x, vary_like(kernel, x), stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve(x, kernel, stride):
     return jax.lax.platform_dependent(
         x, kernel, cpu=partial(_convolve_cpu, stride=stride), default=partial(_xla, stride=stride)
     )
 
 
 def _forward(x, kernel, stride):
-    return convolve(x, kernel, stride), (x, kernel)
+    return _convolve(x, kernel, stride), (x, kernel)
 
 
 def _backward(stride, saved, dy):
@@ -62,7 +68,7 @@ def _backward(stride, saved, dy):
     )
 
 
-convolve.defvjp(_forward, _backward)
+_convolve.defvjp(_forward, _backward)
 
 
 def _xla(x, kernel, stride):
@@ -115,8 +121,7 @@ def _kernel_gradient(x, dy, size, stride):
         return total + part(*images, size, stride), None
 
     split = [a.reshape(batch // images, images, *a.shape[1:]) for a in (x, dy)]
-    # With `dy` in it, `jax.shard_map` counts the start as each device's own, as it does the sum.
-    return jax.lax.scan(add_images, zeros + 0 * dy[0, 0, 0, 0], split)[0]
+    return jax.lax.scan(add_images, vary_like(zeros, dy), split)[0]
 
 
 def _kernel_gradient_by_taps(x, dy, size, stride):

@@ -1,11 +1,10 @@
-"""Layers shared by all models: convolution, batch normalisation, pooling, classifier.
+"""Layers shared by all models: convolution, pooling, classifier; see also batch_norm.py.
 
 Images are NHWC. Parameters are always float32; `dtype` is the dtype of the computation and
 of the activations between layers. Batch statistics, the global average pool and the
 classifier are never computed in less than float32.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,18 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bot_jax.errors import InputError
+from bot_jax.models.batch_norm import at_least_float32
 from bot_jax.models.convolution import convolve
-
-
-def identity(x):
-    """Returns `x`."""
-    return x
-
-
-def at_least_float32(dtype) -> jnp.dtype:
-    """float32 for float16 and bfloat16, otherwise `dtype` itself (float64 in parity tests)."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 class Conv(nn.Module):
@@ -47,101 +36,57 @@ class Conv(nn.Module):
         return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
 
 
-@dataclasses.dataclass(frozen=True)
-class BatchNormGroups:
-    """How a device's examples are grouped for batch statistics.
-
-    Examples of one group share statistics; groups never do. The defaults make one group of
-    all examples of the one device.
-
-    Attributes:
-      local: the device's batch is split into this many consecutive groups of equal size.
-      mean_over_members: averages an array over the devices that share one group (a
-        collective); identity where every group lives on one device.
-    """
-
-    local: int = 1
-    mean_over_members: Callable[[jax.Array], jax.Array] = identity
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation over groups of examples (Ioffe & Szegedy 1502.03167, algorithm 1).
-
-    ``y = scale * (x - mean) / sqrt(var + epsilon) + bias``, per channel. In training, mean
-    and variance are those of the example's group, with
-    ``var = mean((x - mean)^2)`` (biased, computed in a second pass: ``E[x^2] - mean^2``
-    cancels badly), and
-
-    ``running = momentum * running + (1 - momentum) * mean over groups of the statistic``.
-
-    The running variance averages the biased variance, as in MXNet and Flax; PyTorch
-    averages the unbiased one. The mean is over the groups of this device; with several devices
-    `bot_jax.step` averages what they have. At evaluation and initialisation the running
-    statistics are used, and nothing is updated.
-
-    Parameters: `scale` (gamma) and `bias` (beta), float32 [channels]. Collection
-    `batch_stats`: `mean` and `var`, float32 [channels]. Statistics are computed in float32
-    whatever `dtype` is; the result has `dtype`.
-
-    Raises:
-      InputError: the batch cannot be split into `groups.local` equal groups.
-    """
-
-    train: bool
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    dtype: Any = jnp.float32
-    groups: BatchNormGroups = BatchNormGroups()
-    scale_init: Callable = nn.initializers.ones
-
-    @nn.compact
-    def __call__(self, x):
-        """Returns `x` [b, ..., channels] normalised, same shape."""
-        channels = x.shape[-1:]
-        scale = self.param("scale", self.scale_init, channels, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
-
-        uses_batch = self.train and not self.is_initializing()
-        # [groups, examples, ..., channels]
-        grouped = _split(x, self.groups.local if uses_batch else 1)
-        grouped = grouped.astype(at_least_float32(self.dtype))
-        if uses_batch:
-            mean, var = _group_statistics(grouped, self.groups.mean_over_members)
-            for running, statistic in ((running_mean, mean), (running_var, var)):
-                average = statistic.reshape(-1, *channels).mean(0)
-                running.value = self.momentum * running.value + (1 - self.momentum) * average
-        else:
-            mean, var = running_mean.value, running_var.value
-        y = (grouped - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
-        return y.astype(self.dtype).reshape(x.shape)
-
-
-def _split(x, num_groups):
-    batch = x.shape[0]
-    if batch % num_groups:
-        raise InputError(
-            f"A batch of {batch} examples on a device cannot be split into {num_groups} equal "
-            "batch-norm groups. Choose a batch size that is a multiple of the group size."
-        )
-    return x.reshape(num_groups, batch // num_groups, *x.shape[1:])
-
-
-def _group_statistics(grouped, mean_over_members):
-    """Mean and biased variance of each group, [groups, 1, ..., 1, channels]."""
-    axes = tuple(range(1, grouped.ndim - 1))
-    mean = mean_over_members(grouped.mean(axes, keepdims=True))
-    var = mean_over_members(jnp.square(grouped - mean).mean(axes, keepdims=True))
-    return mean, var
-
-
 def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 3x3 windows at stride 2, padded by 1 with minus infinity.
 
-    [b, H, W, c] -> [b, ceil(H / 2), ceil(W / 2), c].
+    [b, H, W, c] -> [b, ceil(H / 2), ceil(W / 2), c]. Where a window's maximum occurs more than
+    once, the first has the gradient, in reading order.
     """
+    return _max_pool(x)
+
+
+def _xla_max_pool(x):
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+
+
+_max_pool = jax.custom_vjp(_xla_max_pool)
+
+
+def _max_pool_forward(x):
+    y = _xla_max_pool(x)
+    return y, (x, y)
+
+
+def _max_pool_backward(saved, dy):
+    dx = jax.lax.platform_dependent(
+        *saved,
+        dy,
+        cpu=_max_pool_gradient_cpu,
+        default=lambda x, y, dy: jax.vjp(_xla_max_pool, x)[1](dy)[0],
+    )
+    return (dx,)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _max_pool_gradient_cpu(x, y, dy):
+    """By nine shifted slices: XLA's own form takes five times as long there."""
+    height, width = x.shape[1:3]
+    rows, columns = y.shape[1:3]
+    none = (0, 0, 0)
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    dx, taken = jnp.zeros_like(padded), jnp.zeros(y.shape, bool)
+    for i in range(3):
+        for j in range(3):
+            mine = (padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] == y) & ~taken
+            taken |= mine
+            # Back to where it came from: a zero between neighbours, and the border around.
+            to_rows = (i, height + 3 - i - 2 * rows, 1)
+            to_columns = (j, width + 3 - j - 2 * columns, 1)
+            share = jnp.where(mine, dy, jnp.zeros_like(dy))
+            dx += jax.lax.pad(share, jnp.zeros((), dy.dtype), (none, to_rows, to_columns, none))
+    return dx[:, 1 : height + 1, 1 : width + 1]
 
 
 def avg_pool(x: jax.Array) -> jax.Array:

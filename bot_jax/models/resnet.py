@@ -22,10 +22,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.batch_norm import BatchNorm, BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
 from bot_jax.models.layers import (
-    BatchNorm,
-    BatchNormGroups,
     Conv,
     avg_pool,
     classifier,
@@ -61,7 +60,7 @@ class BasicBlock(nn.Module):
     def __call__(self, x):
         """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), out]."""
         y = self.conv(self.features, 3, stride=self.stride, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, name="conv2")(y)
         y = self.norm(name="bn2", scale_init=last_scale_init(self.zero_gamma))(y)
         return nn.relu(projection_shortcut(self, x, self.features) + y)
@@ -96,9 +95,9 @@ class BottleneckBlock(nn.Module):
         stride1, stride2 = (1, self.stride) if self.stride_in_3x3 else (self.stride, 1)
         out = self.features * self.expansion
         y = self.conv(self.features, 1, stride=stride1, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, stride=stride2, name="conv2")(y)
-        y = nn.relu(self.norm(name="bn2")(y))
+        y = self.norm(name="bn2", relu=True)(y)
         y = self.conv(out, 1, name="conv3")(y)
         y = self.norm(name="bn3", scale_init=last_scale_init(self.zero_gamma))(y)
         return nn.relu(projection_shortcut(self, x, out) + y)
@@ -142,7 +141,7 @@ class ResNet(nn.Module):
       small_images: for images of about 32 to 64 pixels, the stem does not reduce: stride 1
         and no max pool.
       width: channels of the stem and of the first stage.
-      bn_momentum, bn_epsilon, bn_groups: see `layers.BatchNorm`.
+      bn_momentum, bn_epsilon, bn_groups: see `batch_norm.BatchNorm`.
     """
 
     block: Any
@@ -195,11 +194,11 @@ class ResNet(nn.Module):
             widths = (self.width // 2, self.width // 2, self.width)
             for i, (features, s) in enumerate(zip(widths, (stride, 1, 1), strict=True), 1):
                 x = conv(features, 3, stride=s, name=f"stem_conv{i}")(x)
-                x = nn.relu(norm(name=f"stem_bn{i}")(x))
+                x = norm(name=f"stem_bn{i}", relu=True)(x)
         else:
             kernel_size = 3 if self.small_images else 7
             x = conv(self.width, kernel_size, stride=stride, name="stem_conv")(x)
-            x = nn.relu(norm(name="stem_bn")(x))
+            x = norm(name="stem_bn", relu=True)(x)
         return x if self.small_images else max_pool(x)
 
 

@@ -13,8 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.batch_norm import BatchNorm, BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import BatchNorm, BatchNormGroups, Conv, classifier, global_avg_pool
+from bot_jax.models.layers import Conv, classifier, global_avg_pool
 from bot_jax.models.registry import register_model
 from bot_jax.models.resnet import last_scale_init
 
@@ -43,7 +44,7 @@ class CifarBlock(nn.Module):
     def __call__(self, x):
         """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), features]."""
         y = self.conv(self.features, 3, stride=self.stride, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, name="conv2")(y)
         y = self.norm(name="bn2", scale_init=last_scale_init(self.zero_gamma))(y)
         return nn.relu(pad_shortcut(x, self.features, self.stride) + y)
@@ -59,7 +60,7 @@ class CifarResNet(nn.Module):
       initializer: name, see `initializers.py`.
       zero_gamma: the last batch norm of every block starts at scale 0.
       width: channels of the stem and of the first stage.
-      bn_momentum, bn_epsilon, bn_groups: see `layers.BatchNorm`.
+      bn_momentum, bn_epsilon, bn_groups: see `batch_norm.BatchNorm`.
     """
 
     blocks_per_stage: int
@@ -85,7 +86,7 @@ class CifarResNet(nn.Module):
             dtype=self.dtype,
             groups=self.bn_groups,
         )
-        x = nn.relu(norm(name="stem_bn")(conv(self.width, 3, name="stem_conv")(x)))
+        x = norm(name="stem_bn", relu=True)(conv(self.width, 3, name="stem_conv")(x))
         for stage in range(3):
             for index in range(self.blocks_per_stage):
                 x = CifarBlock(

@@ -1,0 +1,104 @@
+"""A training step in PyTorch, eager, channels last: a worker of `python -m bot_jax.benchmark`."""
+
+import argparse
+
+import torch
+import worker
+from torch import nn
+from torch.nn import functional
+
+
+def conv_bn(features_in, features, kernel_size, stride=1):
+    """A convolution and its batch norm."""
+    conv = nn.Conv2d(features_in, features, kernel_size, stride, kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(features))
+
+
+class Block(nn.Module):
+    """Basic (expansion 1) or bottleneck (expansion 4) block of variant B or D."""
+
+    def __init__(self, features_in, features, stride, expansion, pool_shortcut, pad_shortcut):
+        super().__init__()
+        out = features * expansion
+        if expansion == 1:
+            shapes = [(features_in, features, 3, stride), (features, features, 3, 1)]
+        else:
+            shapes = [(features_in, features, 1, 1), (features, features, 3, stride)]
+            shapes += [(features, out, 1, 1)]
+        self.convs = nn.ModuleList(conv_bn(*shape) for shape in shapes)
+        self.stride, self.new = stride, out - features_in
+        self.pad_shortcut = pad_shortcut
+        self.shortcut = nn.Identity()
+        if not pad_shortcut and (stride > 1 or self.new):
+            pool = pool_shortcut and stride > 1
+            projection = conv_bn(features_in, out, 1, 1 if pool else stride)
+            self.shortcut = nn.Sequential(nn.AvgPool2d(2), projection) if pool else projection
+
+    def forward(self, x):
+        """[b, c, h, w] -> [b, out, h / stride, w / stride]."""
+        y = x
+        for i, conv in enumerate(self.convs):
+            y = conv(y)
+            if i + 1 < len(self.convs):
+                y = functional.relu(y)
+        if self.pad_shortcut and self.stride > 1:
+            x = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.new // 2, self.new // 2))
+        return functional.relu(self.shortcut(x) + y)
+
+
+def make_model(name, num_classes):
+    """resnet20_cifar, or resnetN_b and resnetN_d of 18 and 50 layers."""
+    cifar = name == "resnet20_cifar"
+    sizes = {"resnet20": (3, 3, 3), "resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
+    depth, variant = name.split("_")
+    expansion, width = (4 if depth == "resnet50" else 1), (16 if cifar else 64)
+    if cifar:
+        layers = [conv_bn(3, width, 3), nn.ReLU()]
+    elif variant == "d":
+        layers = []
+        for features_in, features, stride in ((3, 32, 2), (32, 32, 1), (32, 64, 1)):
+            layers += [conv_bn(features_in, features, 3, stride), nn.ReLU()]
+        layers.append(nn.MaxPool2d(3, 2, 1))
+    else:
+        layers = [conv_bn(3, width, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    features_in = width
+    for stage, blocks in enumerate(sizes[depth]):
+        for index in range(blocks):
+            features, stride = width * 2**stage, 2 if stage and not index else 1
+            layers.append(Block(features_in, features, stride, expansion, variant == "d", cifar))
+            features_in = features * expansion
+    head = nn.Linear(features_in, num_classes)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def main():
+    """Builds the step, warms up, and serves."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--image-size", type=int, required=True)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    flags = parser.parse_args()
+    torch.manual_seed(0)
+    model = make_model(flags.model, 10).to(memory_format=torch.channels_last)
+    size = flags.image_size
+    images = torch.randn(flags.batch, 3, size, size).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (flags.batch,))
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=flags.dtype == "bfloat16"):
+            logits = model(images)
+        functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    for _ in range(2):
+        step()
+    worker.serve(step)
+
+
+if __name__ == "__main__":
+    main()

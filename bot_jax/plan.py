@@ -1,0 +1,358 @@
+"""Compiles the step of a configuration for a GPU that is not here, and says what it will cost.
+
+python -m bot_jax.plan --config configs/default.py --gpu h100 --config.precision.compute=bfloat16
+
+The program is the one that a machine with that GPU would run, except for what XLA finds out by
+trying: which of cuDNN's and its own algorithms are fastest. Times are lower bounds: for each kernel
+the larger of bytes / bandwidth and FLOPs / peak rate, summed, as if collectives were free.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from bot_jax.errors import InputError
+from bot_jax.gpus import GPUS
+from bot_jax.hlo import Kernel, read_kernels
+
+_EPILOG = """\
+examples:
+  python -m bot_jax.plan --config configs/default.py --gpu h100 --devices 8 \\
+      --config.batch_size=1024 --config.precision.compute=bfloat16
+  python -m bot_jax.plan --config configs/photos.py --gpu l4 --examples 3000 --classes 10
+
+It needs no GPU and no data, but the packages for NVIDIA GPUs: pip install 'bot_jax[cuda12]'.
+Times are lower bounds from published rates; unknown are the algorithms that XLA would choose by
+trying, clocks under load, launch times, and NCCL.
+"""
+
+# Part of the memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
+DEFAULT_MEMORY_FRACTION = 0.75
+DEVICES_PER_MACHINE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What one step of one device costs.
+
+    Attributes:
+      batch_size: global.
+      state: bytes of parameters, optimiser, statistics and metrics.
+      batch: bytes of the images and labels of one step.
+      temporary: bytes of activations, gradients and workspace at the worst moment.
+      peak: bytes of all of it.
+      kernels: of the step, collectives among them.
+    """
+
+    batch_size: int
+    state: int
+    batch: int
+    temporary: int
+    peak: int
+    kernels: list[Kernel]
+
+
+def gpu_devices(gpu: str, num_devices: int) -> list:
+    """Devices to compile for, none of which is here.
+
+    Raises:
+      InputError: the packages for NVIDIA GPUs are not installed.
+    """
+    import jax
+    from jax.experimental import topologies
+
+    # Nothing is computed, so a GPU that is here stays free.
+    jax.config.update("jax_platforms", "cpu")
+    per_machine = min(num_devices, DEVICES_PER_MACHINE)
+    if num_devices % per_machine:
+        raise InputError(f"--devices {num_devices}: more than {per_machine} come in full machines.")
+    try:
+        topology = topologies.get_topology_desc(
+            gpu,
+            platform="cuda",
+            target_config=GPUS[gpu].target_config(),
+            topology=f"1x{num_devices // per_machine}x{per_machine}",
+        )
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            "Planning for a GPU needs JAX's packages for NVIDIA GPUs, though no GPU: "
+            f"pip install 'bot_jax[cuda12]'. ({str(error).splitlines()[0]})"
+        ) from error
+    return list(topology.devices)
+
+
+def make_plan(config, mode: str, devices: list, source) -> Plan:
+    """Compiles the step of `mode` ("train" or "evaluate") for `devices`.
+
+    Raises:
+      InputError: a value does not fit.
+    """
+    import jax
+    import numpy as np
+
+    from bot_jax import parallel
+    from bot_jax.setup import make_setup
+    from bot_jax.step import make_eval_step, make_train_step, zero_totals
+
+    setup = make_setup(config, devices=devices, sources=(source, source))
+    layout, num_classes = setup.layout, len(source.class_names)
+    if mode == "train":
+        step = make_train_step(
+            config, setup.model, setup.optimizer, setup.schedule, layout, num_classes
+        )
+        state, constants = setup.state_shapes, ()
+        names = {"image": np.uint8, "label": np.int32, "sample_id": np.uint32}
+    else:
+        layout = parallel.evaluation_layout(config.eval_batch_size, layout.mesh)
+        step = make_eval_step(setup.model, layout)
+        state = jax.eval_shape(lambda: zero_totals(num_classes))
+        variables = {
+            "params": setup.state_shapes.params,
+            "batch_stats": setup.state_shapes.batch_stats,
+        }
+        constants = (parallel.replicated_like(variables, layout),)
+        names = {"image": np.uint8, "label": np.int32}
+    size = config.data.image_size
+    batch = parallel.batch_like(
+        {name: ((size, size, 3) if name == "image" else (), names[name]) for name in names}, layout
+    )
+    state = parallel.replicated_like(state, layout)
+    lowered = step.trace(state, batch, *constants).lower(lowering_platforms=("cuda",))
+    compiled = lowered.compile()
+    memory = compiled.memory_analysis()
+    batch_bytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(batch)) // len(
+        devices
+    )
+    arguments = memory.argument_size_in_bytes
+    new = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Plan(
+        batch_size=layout.batch_size,
+        state=arguments - batch_bytes,
+        batch=batch_bytes,
+        temporary=memory.temp_size_in_bytes + new,
+        peak=arguments + new + memory.temp_size_in_bytes,
+        kernels=read_kernels(compiled.as_text()),
+    )
+
+
+def by_kind(kernels: list[Kernel], gpu) -> list[dict]:
+    """Kernels, bytes, FLOPs and least seconds of each kind but collectives, slowest first."""
+    rows: dict[str, dict] = defaultdict(lambda: dict.fromkeys(_COLUMNS, 0))
+    for kernel in kernels:
+        if kernel.kind != "collective":
+            row = rows[kernel.kind]
+            row["kernels"] += kernel.times
+            row["bytes"] += kernel.times * kernel.bytes
+            row["flops"] += kernel.times * kernel.flops
+            row["seconds"] += kernel.times * max(
+                kernel.bytes / gpu.bandwidth, kernel.flops / gpu.peak(kernel.dtype)
+            )
+    rows = [{"kind": kind} | row for kind, row in rows.items()]
+    return sorted(rows, key=lambda row: -row["seconds"])
+
+
+_COLUMNS = ("kernels", "bytes", "flops", "seconds")
+
+
+def link_seconds(kernels: list[Kernel], gpu, num_devices: int) -> float:
+    """Least time of the collectives in one machine: a ring moves 2 (n - 1) / n of the bytes."""
+    size = sum(k.times * k.bytes for k in kernels if k.kind == "collective")
+    return 2 * (num_devices - 1) / num_devices * size / gpu.link
+
+
+def largest_batch(plan_of, plan: Plan, unit: int, limit: float) -> int | None:
+    """The largest global batch, a multiple of `unit`, whose peak is at most `limit`.
+
+    Memory is all but linear in the batch: two compilations give the line, and one or two more at
+    its crossing make sure.
+
+    Args:
+      plan_of: global batch size -> `Plan`.
+      plan: that of a multiple of `unit`.
+      unit: examples.
+      limit: bytes a device.
+
+    Returns:
+      The batch size, or None where not even `unit` fits.
+    """
+    other = plan_of(plan.batch_size + unit if plan.batch_size < 4 * unit else plan.batch_size // 2)
+    slope = (plan.peak - other.peak) / (plan.batch_size - other.batch_size)
+    guess = int((limit - plan.peak + slope * plan.batch_size) / slope) // unit * unit
+    while guess > 0:
+        if plan_of(guess).peak <= limit:
+            return guess
+        guess -= unit
+    return None
+
+
+def _source(config, examples, classes):
+    """The training split, of which only the size and the number of classes matter."""
+    from bot_jax.data.source import Source, make_source
+
+    if not (examples and classes):
+        known = config.data.source == "tfds" and config.data.tfds_name.startswith("imagenet2012")
+        if known:
+            examples, classes = examples or 1_281_167, classes or 1000
+        else:
+            try:
+                source = make_source(config.data, config.data.train_split)
+            except InputError as error:
+                raise InputError(
+                    f"{error}\nTo plan without the data, say --examples N --classes N."
+                ) from error
+            examples = examples or source.num_examples
+            classes = classes or len(source.class_names)
+    names = tuple(f"class {i}" for i in range(classes))
+    return Source("data that are not here", examples, names, str, read=lambda index: None)
+
+
+def _gigabytes(size):
+    return f"{size / 1e9:.2f} GB"
+
+
+def report(config, flags, plan: Plan, source, largest: int | None) -> dict:
+    """Prints the plan and returns it as what --json writes."""
+    from bot_jax.progress import format_duration, print_table
+
+    gpu, n = GPUS[flags.gpu], flags.devices
+    usable = DEFAULT_MEMORY_FRACTION * gpu.memory
+    print(f"\n{config.model.name}, {flags.mode}, a batch of {plan.batch_size} on {n} x {gpu.name}")
+    fits = "fits" if plan.peak <= usable else "does NOT fit"
+    memory = [
+        ("parameters, optimiser, statistics", _gigabytes(plan.state)),
+        ("images and labels", _gigabytes(plan.batch)),
+        ("activations and other temporaries", _gigabytes(plan.temporary)),
+        ("peak", f"{_gigabytes(plan.peak)}, {fits} into the {_gigabytes(usable)} that JAX takes"),
+    ]
+    if flags.mode == "train":
+        at_most = "none fits" if largest is None else f"{largest:,} examples on {n} device(s)"
+        memory.append(("largest batch", at_most))
+    print_table("Memory of a device", memory)
+
+    rows = by_kind(plan.kernels, gpu)
+    total = {"kind": "all"} | {name: sum(row[name] for row in rows) for name in _COLUMNS}
+    print("\nKernels of a step                  at least")
+    print(f"  {'kind':<18} {'number':>6} {'GB':>9} {'TFLOP':>8} {'ms':>8}")
+    for row in [*rows, total]:
+        print(
+            f"  {row['kind']:<18} {row['kernels']:>6} {row['bytes'] / 1e9:>9.2f} "
+            f"{row['flops'] / 1e12:>8.3f} {row['seconds'] * 1e3:>8.2f}"
+        )
+    collectives = [k for k in plan.kernels if k.kind == "collective"]
+    link = link_seconds(plan.kernels, gpu, n)
+    if n > 1:
+        moved = sum(k.times * k.bytes for k in collectives)
+        rate = f"{gpu.link / 1e9:.0f} GB/s"
+        print_table(
+            "Collectives of a step",
+            [
+                ("number", f"{sum(k.times for k in collectives)}"),
+                ("bytes", _gigabytes(moved)),
+                ("at least", f"{link * 1e3:.2f} ms at {rate} between the GPUs of a machine"),
+            ],
+        )
+    seconds = total["seconds"]
+    pace = plan.batch_size / seconds
+    facts = [
+        ("step", f"{seconds * 1e3:.1f} ms"),
+        ("HBM traffic", f"{total['bytes'] * n / plan.batch_size / 1e6:.0f} MB an image"),
+        ("pace, and what the input must deliver", f"{pace:,.0f} images/s"),
+        (f"{source.num_examples:,} examples", format_duration(source.num_examples / pace)),
+    ]
+    if flags.mode == "train":
+        run = config.epochs * source.num_examples / pace
+        facts.append((f"{config.epochs:g} epochs", format_duration(run)))
+    print_table("Bound by the published rates: it will take longer", facts)
+    if config.precision.compute == "bfloat16" and gpu.compute_capability < (8, 0):
+        print(f"\n{gpu.name} has no bfloat16 units; use --config.precision.compute=float16.")
+    print(
+        "\nNot known: which algorithms XLA would choose by trying, clocks under load, the time to "
+        "start\nkernels, NCCL, and how much of the collectives hides behind the backward pass."
+    )
+    return {
+        "config_name": config.name,
+        "model": config.model.name,
+        "mode": flags.mode,
+        "gpu": gpu.name,
+        "devices": n,
+        **{f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name != "kernels"},
+        "largest_batch": largest,
+        "kinds": rows,
+        "collectives": len(collectives),
+        "collective_bytes": sum(k.times * k.bytes for k in collectives),
+        "collective_seconds": link,
+        "step_seconds": seconds,
+        "bytes_per_image": total["bytes"] * n / plan.batch_size,
+    }
+
+
+def _parse(arguments):
+    from bot_jax.config import split_overrides
+
+    parser = argparse.ArgumentParser(
+        prog="python -m bot_jax.plan",
+        description="Compiles a step for a GPU that is not here; prints memory and time bounds.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE.py[:ROW]", help="configuration file and its row"
+    )
+    parser.add_argument("--gpu", required=True, choices=GPUS, help="kind of GPU")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="number of GPUs (1)")
+    parser.add_argument("--mode", choices=("train", "evaluate"), default="train")
+    parser.add_argument("--examples", type=int, metavar="N", help="of the training split")
+    parser.add_argument("--classes", type=int, metavar="N", help="of the data")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    flags, rest = parser.parse_known_args(arguments)
+    if flags.devices < 1:
+        parser.error("--devices must be at least 1")
+    return flags, split_overrides(parser, rest)
+
+
+def main(arguments=None) -> int:
+    """Runs the command and returns its exit code."""
+    flags, overrides = _parse(arguments)
+    try:
+        from bot_jax.config import load_config
+
+        config = load_config(flags.config, overrides)
+        source = _source(config, flags.examples, flags.classes)
+        devices = gpu_devices(flags.gpu, flags.devices)
+        print(f"Compiling for {GPUS[flags.gpu].name} ...", flush=True)
+        plan = make_plan(config, flags.mode, devices, source)
+        largest = _largest_batch(config, flags, plan, devices, source)
+        result = report(config, flags, plan, source, largest)
+        if flags.json:
+            flags.json.write_text(json.dumps(result, indent=2) + "\n")
+    except (InputError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _largest_batch(config, flags, plan, devices, source):
+    if flags.mode != "train":
+        return None
+
+    def plan_of(batch_size):
+        print(f"Compiling at a batch of {batch_size} ...", flush=True)
+        other = config.copy_and_resolve_references()
+        other.batch_size = batch_size
+        return make_plan(other, "train", devices, source)
+
+    group = config.batch_norm.group_size or 1
+    unit = math.lcm(group, len(devices) * config.accumulation)
+    if config.batch_size % unit:
+        unit = config.batch_size
+    limit = DEFAULT_MEMORY_FRACTION * GPUS[flags.gpu].memory
+    return largest_batch(plan_of, plan, unit, limit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

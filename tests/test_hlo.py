@@ -1,0 +1,143 @@
+import pytest
+
+from bot_jax.hlo import read_kernels
+
+# Written by hand after what XLA prints for a GPU, with small numbers.
+MODULE = """\
+HloModule jit_step, is_scheduled=true
+
+%region_sum (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %add = f32[] add(%a, %b)
+}
+
+%fused_relu (p0: bf16[2,4,4,8], p1: f32[8]) -> bf16[2,4,4,8] {
+  %p0 = bf16[2,4,4,8]{3,2,1,0} parameter(0)
+  %p1 = f32[8]{0} parameter(1)
+  %convert = f32[2,4,4,8]{3,2,1,0} convert(%p0)
+  %broadcast = f32[2,4,4,8]{3,2,1,0} broadcast(%p1), dimensions={3}
+  %multiply = f32[2,4,4,8]{3,2,1,0} multiply(%convert, %broadcast)
+  ROOT %narrow = bf16[2,4,4,8]{3,2,1,0} convert(%multiply)
+}
+
+%fused_sums (q0: bf16[2,4,4,8]) -> (f32[8], f32[1,1,1,8]) {
+  %q0 = bf16[2,4,4,8]{3,2,1,0} parameter(0)
+  %wide = f32[2,4,4,8]{3,2,1,0} convert(%q0)
+  %zero = f32[] constant(0)
+  %sum = f32[8]{0} reduce(%wide, %zero), dimensions={0,1,2}, to_apply=%region_sum
+  %one = f32[1,1,1,8]{3,2,1,0} slice(%wide), slice={[0:1], [2:3], [2:3], [0:8]}
+  ROOT %both = (f32[8]{0}, f32[1,1,1,8]{3,2,1,0}) tuple(%sum, %one)
+}
+
+%fused_slice (r0: bf16[2,4,4,8]) -> f32[1,1,1,8] {
+  %r0 = bf16[2,4,4,8]{3,2,1,0} parameter(0)
+  %shape = bf16[1,2,4,4,8]{4,3,2,1,0} bitcast(%r0)
+  %all = f32[1,2,4,4,8]{4,3,2,1,0} convert(%shape)
+  %pixel = f32[1,1,1,1,8]{4,3,2,1,0} slice(%all), slice={[0:1], [0:1], [2:3], [2:3], [0:8]}
+  ROOT %flat = f32[1,1,1,8]{3,2,1,0} bitcast(%pixel)
+}
+
+%fused_update (s0: f32[10,8], s1: f32[8], s2: s32[]) -> f32[10,8] {
+  %s0 = f32[10,8]{1,0} parameter(0)
+  %s1 = f32[8]{0} parameter(1)
+  %s2 = s32[] parameter(2)
+  %row = f32[1,8]{1,0} bitcast(%s1)
+  %origin = s32[] constant(0)
+  ROOT %written = f32[10,8]{1,0} dynamic-update-slice(%s0, %row, %s2, %origin)
+}
+
+%body (arg: (s32[], f32[10,8], f32[8])) -> (s32[], f32[10,8], f32[8]) {
+  %arg = (s32[], f32[10,8]{1,0}, f32[8]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%arg), index=0
+  %rows = f32[10,8]{1,0} get-tuple-element(%arg), index=1
+  %new = f32[8]{0} get-tuple-element(%arg), index=2
+  %update = f32[10,8]{1,0} fusion(%rows, %new, %i), kind=kLoop, calls=%fused_update
+  ROOT %next = (s32[], f32[10,8]{1,0}, f32[8]{0}) tuple(%i, %update, %new)
+}
+
+%cond (arg.1: (s32[], f32[10,8], f32[8])) -> pred[] {
+  %arg.1 = (s32[], f32[10,8]{1,0}, f32[8]{0}) parameter(0)
+  ROOT %go = pred[] constant(true)
+}
+
+ENTRY %main (x: bf16[2,4,4,3], w: bf16[8,3,3,3], m: f32[8], a: f32[16,8], b: f32[8,10]) -> f32[] {
+  %x = bf16[2,4,4,3]{3,2,1,0} parameter(0)
+  %w = bf16[8,3,3,3]{3,2,1,0} parameter(1)
+  %m = f32[8]{0} parameter(2)
+  %a = f32[16,8]{1,0} parameter(3)
+  %b = f32[8,10]{1,0} parameter(4)
+  %conv = (bf16[2,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convForward", metadata={op_name="jit(step)/conv1/conv" stack_frame_id=1}
+  %y = bf16[2,4,4,8]{3,2,1,0} get-tuple-element(%conv), index=0
+  %relu = bf16[2,4,4,8]{3,2,1,0} fusion(%y, %m), kind=kLoop, calls=%fused_relu
+  %sums = (f32[8]{0}, f32[1,1,1,8]{3,2,1,0}) fusion(%relu), kind=kInput, calls=%fused_sums
+  %pixel = f32[1,1,1,8]{3,2,1,0} fusion(%relu), kind=kLoop, calls=%fused_slice
+  %dw = (bf16[8,3,3,3]{3,2,1,0}, u8[0]{0}) custom-call(%x, %relu), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardFilter"
+  %dx = (bf16[2,4,4,3]{3,2,1,0}, u8[0]{0}) custom-call(%relu, %w), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardInput"
+  %gemm = (f32[16,10]{1,0}, s8[64]{0}) custom-call(%a, %b), custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}
+  %start = (s32[], f32[10,8]{1,0}, f32[8]{0}) tuple(%m, %b, %m)
+  %loop = (s32[], f32[10,8]{1,0}, f32[8]{0}) while(%start), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"7"}}
+  %reduced = (f32[16,8]{1,0}, f32[8]{0}) all-reduce-start(%a, %m), replica_groups={{0,1}}, to_apply=%region_sum
+  %done = (f32[16,8]{1,0}, f32[8]{0}) all-reduce-done(%reduced)
+  ROOT %copy = f32[16,8]{0,1} copy(%a)
+}
+"""  # noqa: E501
+
+MAP = 2 * 4 * 4 * 8  # elements of what the convolution gives
+IMAGES = 2 * 4 * 4 * 3
+WEIGHTS = 8 * 3 * 3 * 3
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return {kernel.name: kernel for kernel in read_kernels(MODULE)}
+
+
+def test_every_kernel_is_found_once_and_bookkeeping_is_not(kernels):
+    assert list(kernels) == (
+        ["conv", "relu", "sums", "pixel", "dw", "dx", "gemm", "update", "reduced", "copy"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "size"),
+    [
+        ("conv", "convolution", 2 * (IMAGES + WEIGHTS + MAP)),
+        ("relu", "element-wise", 2 * MAP + 4 * 8 + 2 * MAP),
+        ("sums", "reduction", 2 * MAP + 4 * 8 + 4 * 8),  # a reduce reads all of it
+        ("pixel", "copy or transpose", 2 * 8 + 4 * 8),  # only what the slice keeps
+        ("dw", "convolution", 2 * (IMAGES + WEIGHTS + MAP)),
+        ("gemm", "matrix product", 4 * (16 * 8 + 8 * 10 + 16 * 10)),
+        ("update", "element-wise", 4 * 8 + 4 + 4 * 8),  # one row of ten, in place
+        ("reduced", "collective", 4 * (16 * 8 + 8)),
+        ("copy", "copy or transpose", 2 * 4 * 16 * 8),
+    ],
+)
+def test_kind_and_bytes(kernels, name, kind, size):
+    assert kernels[name].kind == kind
+    assert kernels[name].bytes == size
+
+
+@pytest.mark.parametrize(
+    ("name", "macs"),
+    [
+        ("conv", MAP * 3 * 3 * 3),
+        ("dw", MAP * 3 * 3 * 3),
+        ("dx", MAP * 3 * 3 * 3),
+        ("gemm", 16 * 8 * 10),
+        ("relu", 0),
+    ],
+)
+def test_flops(kernels, name, macs):
+    assert kernels[name].flops == 2 * macs
+
+
+def test_times_dtype_and_source(kernels):
+    assert {name: k.times for name, k in kernels.items() if k.times > 1} == {"update": 7}
+    assert (kernels["conv"].dtype, kernels["gemm"].dtype) == ("bf16", "f32")
+    assert kernels["conv"].source == "jit(step)/conv1/conv"
+
+
+def test_a_text_without_an_entry_is_refused():
+    with pytest.raises(ValueError, match="no ENTRY"):
+        read_kernels("HloModule nothing")

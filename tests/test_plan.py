@@ -1,0 +1,119 @@
+import importlib.util
+import json
+import math
+
+import pytest
+
+from bot_jax import plan
+from bot_jax.gpus import GPUS
+from bot_jax.hlo import Kernel
+
+H100 = GPUS["h100"]
+
+
+def kernel(kind, size, flops=0, dtype="bf16", times=1):
+    return Kernel("k", kind, times, size, flops, dtype, "")
+
+
+def test_a_kernel_takes_as_long_as_the_slower_of_memory_and_arithmetic():
+    kernels = [
+        kernel("convolution", 335_000_000, flops=10),  # 0.1 ms of memory
+        kernel("convolution", 10, flops=989 * 10**9),  # 1 ms of arithmetic
+        kernel("element-wise", 670_000_000, times=3),
+        kernel("collective", 10**12),
+    ]
+    rows = plan.by_kind(kernels, H100)
+    assert [(row["kind"], row["kernels"]) for row in rows] == [
+        ("convolution", 2),
+        ("element-wise", 3),
+    ]
+    assert rows[0]["seconds"] == pytest.approx(1.1e-3)
+    assert rows[1]["seconds"] == pytest.approx(0.6e-3)
+    assert rows[1]["bytes"] == 3 * 670_000_000
+
+
+def test_peak_rates():
+    assert H100.peak("bf16") == H100.peak("f16") == 989e12
+    assert H100.peak("f32") == 494e12  # TF32
+    assert GPUS["v100-16"].peak("f16") == 125e12
+    assert GPUS["v100-16"].peak("bf16") == 15.7e12  # no units for it
+
+
+def test_a_ring_moves_most_bytes_twice():
+    kernels = [kernel("collective", 450_000_000, times=2), kernel("element-wise", 10**12)]
+    assert plan.link_seconds(kernels, H100, 8) == pytest.approx(2 * 7 / 8 * 2e-3)
+    assert plan.link_seconds(kernels, H100, 1) == 0
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1000, 96), (500, 32), (1030, 96), (99, None)])
+def test_largest_batch(limit, expected):
+    def plan_of(batch_size):
+        peak = 100 + 10 * batch_size - (50 if batch_size > 64 else 0)  # all but linear
+        return plan.Plan(batch_size, 0, 0, 0, peak, [])
+
+    found = plan.largest_batch(plan_of, plan_of(64), 32, limit)
+    assert found == expected
+    if found:
+        assert plan_of(found).peak <= limit
+
+
+FLAGS = ["--config=configs/quickstart.py", "--gpu=h100"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config=configs/nowhere.py", "--gpu=h100"], "There is no configuration file"),
+        ([*FLAGS, "--config.epoch=1"], "'epochs'"),
+        (
+            ["--config=configs/photos.py", "--gpu=h100"],
+            "To plan without the data, say --examples N --classes N",
+        ),
+        ([*FLAGS, "--devices=12"], "full machines"),
+    ],
+)
+def test_wrong_input_ends_with_code_2(arguments, words, capsys):
+    assert plan.main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+needs_plugin = pytest.mark.skipif(
+    not importlib.util.find_spec("jax_cuda12_plugin")
+    and not importlib.util.find_spec("jax_cuda13_plugin"),
+    reason="needs the extra cuda12 or cuda13",
+)
+
+
+@pytest.mark.skipif(
+    bool(importlib.util.find_spec("jax_cuda12_plugin")), reason="the extra is installed"
+)
+def test_without_the_extra_one_clear_sentence(capsys):
+    assert plan.main(FLAGS) == 2
+    assert "pip install 'bot_jax[cuda12]'" in capsys.readouterr().err
+
+
+@needs_plugin
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_the_step_compiled_for_a_gpu(mode, tmp_path, capsys):
+    arguments = [
+        *FLAGS,
+        f"--mode={mode}",
+        "--devices=2",
+        f"--json={tmp_path / 'plan.json'}",
+        "--config.model.options.width=8",
+        "--config.batch_norm.group_size=0",
+    ]
+    assert plan.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Not known" in printed
+    result = json.loads((tmp_path / "plan.json").read_text())
+    convolutions = next(row for row in result["kinds"] if row["kind"] == "convolution")
+    assert result["devices"] == 2
+    assert result["peak"] == result["state"] + result["batch"] + result["temporary"]
+    assert convolutions["flops"] > 0
+    assert math.isfinite(result["step_seconds"])
+    if mode == "train":
+        # Gradients, statistics and sums of metrics are reduced, and all parameters are in there.
+        assert result["collectives"] >= 1
+        assert result["collective_bytes"] > result["state"] / 3
+        assert result["largest_batch"] > 64
