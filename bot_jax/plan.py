@@ -25,7 +25,7 @@ examples:
       --config.batch_size=1024 --config.precision.compute=bfloat16
   python -m bot_jax.plan --config configs/photos.py --gpu l4 --examples 3000 --classes 10
 
-It needs no GPU and no data, but the packages for NVIDIA GPUs: pip install 'bot_jax[cuda12]'.
+It needs no GPU and no data, but the packages for NVIDIA GPUs: pip install -e '.[cuda12]'.
 Times are lower bounds from published rates; unknown are the algorithms that XLA would choose by
 trying, clocks under load, launch times, and NCCL.
 """
@@ -80,7 +80,7 @@ def gpu_devices(gpu: str, num_devices: int) -> list:
     except (RuntimeError, ValueError, NotImplementedError) as error:
         raise InputError(
             "Planning for a GPU needs JAX's packages for NVIDIA GPUs, though no GPU: "
-            f"pip install 'bot_jax[cuda12]'. ({str(error).splitlines()[0]})"
+            f"pip install -e '.[cuda12]'. ({str(error).splitlines()[0]})"
         ) from error
     return list(topology.devices)
 
@@ -167,8 +167,8 @@ def link_seconds(kernels: list[Kernel], gpu, num_devices: int) -> float:
 def largest_batch(plan_of, plan: Plan, unit: int, limit: float) -> int | None:
     """The largest global batch, a multiple of `unit`, whose peak is at most `limit`.
 
-    Memory is all but linear in the batch: two compilations give the line, and one or two more at
-    its crossing make sure.
+    Memory is taken to be linear in the batch: two compilations give the line, and those at its
+    crossing and, if need be, below make sure that it fits.
 
     Args:
       plan_of: global batch size -> `Plan`.

@@ -45,7 +45,7 @@ def test_a_ring_moves_most_bytes_twice():
     assert plan.link_seconds(kernels, H100, 1) == 0
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(1000, 96), (500, 32), (1030, 96), (99, None)])
+@pytest.mark.parametrize(("limit", "expected"), [(1000, 64), (500, 32), (1030, 96), (99, None)])
 def test_largest_batch(limit, expected):
     def plan_of(batch_size):
         peak = 100 + 10 * batch_size - (50 if batch_size > 64 else 0)  # all but linear
@@ -89,7 +89,7 @@ needs_plugin = pytest.mark.skipif(
 )
 def test_without_the_extra_one_clear_sentence(capsys):
     assert plan.main(FLAGS) == 2
-    assert "pip install 'bot_jax[cuda12]'" in capsys.readouterr().err
+    assert "pip install -e '.[cuda12]'" in capsys.readouterr().err
 
 
 @needs_plugin
