@@ -40,7 +40,8 @@ class Worker:
           InputError: it ended instead.
         """
         self.name = name
-        environment = os.environ | {"PYTHONPATH": str(_FOLDER.parent)}
+        # No flags of the caller's, such as several devices of one CPU.
+        environment = os.environ | {"PYTHONPATH": str(_FOLDER.parent), "XLA_FLAGS": ""}
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

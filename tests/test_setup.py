@@ -6,9 +6,8 @@ from bot_jax import parallel, setup
 
 @pytest.fixture
 def config(tiny_config, monkeypatch):
-    make = parallel.make_layout
-    device = jax.devices()[:1]
-    monkeypatch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, devices=device, **kw))
+    make, one = parallel.make_layout, {"devices": jax.devices()[:1]}
+    monkeypatch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, **kw | one))
     return tiny_config
 
 

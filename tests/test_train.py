@@ -17,9 +17,9 @@ from bot_jax.interrupt import Interrupted
 
 @pytest.fixture(autouse=True, scope="module")
 def one_device():
-    make, device = parallel.make_layout, jax.devices()[:1]
+    make, one = parallel.make_layout, {"devices": jax.devices()[:1]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, devices=device, **kw))
+        patch.setattr(parallel, "make_layout", lambda *a, **kw: make(*a, **kw | one))
         yield
 
 
