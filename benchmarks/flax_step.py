@@ -4,7 +4,6 @@ A worker of `python -m bot_jax.benchmark`. `make_step` is also what the plan for
 with.
 """
 
-import argparse
 from functools import partial
 
 import flax.linen as nn
@@ -95,12 +94,7 @@ def make_step(name, num_classes, dtype):
 
 def main():
     """Builds the step, warms up, and serves."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--image-size", type=int, required=True)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    flags = parser.parse_args()
+    flags = worker.parse_flags(__doc__)
     init, step = make_step(flags.model, 10, jnp.dtype(flags.dtype))
     size = flags.image_size
     images = jax.random.normal(jax.random.key(1), (flags.batch, size, size, 3))

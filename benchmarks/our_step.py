@@ -1,7 +1,5 @@
 """The training step of this project: a worker of `python -m bot_jax.benchmark`."""
 
-import argparse
-
 import jax
 import numpy as np
 import worker
@@ -15,12 +13,7 @@ from configs import default
 
 def main():
     """Builds the step, warms up, and serves."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--image-size", type=int, required=True)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    flags = parser.parse_args()
+    flags = worker.parse_flags(__doc__)
     config = default.get_config()
     config.model.name = flags.model
     config.batch_size = flags.batch

@@ -1,7 +1,5 @@
 """A training step in PyTorch, eager, channels last: a worker of `python -m bot_jax.benchmark`."""
 
-import argparse
-
 import torch
 import worker
 from torch import nn
@@ -73,12 +71,7 @@ def make_model(name, num_classes):
 
 def main():
     """Builds the step, warms up, and serves."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--image-size", type=int, required=True)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    flags = parser.parse_args()
+    flags = worker.parse_flags(__doc__)
     torch.manual_seed(0)
     model = make_model(flags.model, 10).to(memory_format=torch.channels_last)
     size = flags.image_size

@@ -5,8 +5,19 @@ reads runs once and prints the seconds that took. So several of them can wait, e
 process, while one of them runs.
 """
 
+import argparse
 import sys
 import time
+
+
+def parse_flags(description: str) -> argparse.Namespace:
+    """The work that all contestants do alike."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--image-size", type=int, required=True)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    return parser.parse_args()
 
 
 def serve(run) -> None:
