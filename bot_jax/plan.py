@@ -164,7 +164,7 @@ def link_seconds(kernels: list[Kernel], gpu, num_devices: int) -> float:
     return 2 * (num_devices - 1) / num_devices * size / gpu.link
 
 
-def largest_batch(plan_of, plan: Plan, unit: int, limit: float) -> int | None:
+def largest_batch(plan_of, plan: Plan, unit: int, limit: float, most: int) -> int | None:
     """The largest global batch, a multiple of `unit`, whose peak is at most `limit`.
 
     Memory is taken to be linear in the batch: two compilations give the line, and those at its
@@ -175,13 +175,15 @@ def largest_batch(plan_of, plan: Plan, unit: int, limit: float) -> int | None:
       plan: that of a multiple of `unit`.
       unit: examples.
       limit: bytes a device.
+      most: examples that there are; a larger batch is of no use.
 
     Returns:
       The batch size, or None where not even `unit` fits.
     """
     other = plan_of(plan.batch_size + unit if plan.batch_size < 4 * unit else plan.batch_size // 2)
     slope = (plan.peak - other.peak) / (plan.batch_size - other.batch_size)
-    guess = int((limit - plan.peak + slope * plan.batch_size) / slope) // unit * unit
+    guess = int((limit - plan.peak + slope * plan.batch_size) / slope)
+    guess = min(guess, max(most, unit)) // unit * unit
     while guess > 0:
         if plan_of(guess).peak <= limit:
             return guess
@@ -344,14 +346,15 @@ def _largest_batch(config, flags, plan, devices, source):
         print(f"Compiling at a batch of {batch_size} ...", flush=True)
         other = config.copy_and_resolve_references()
         other.batch_size = batch_size
-        return make_plan(other, "train", devices, source)
+        enough = dataclasses.replace(source, num_examples=max(source.num_examples, batch_size))
+        return make_plan(other, "train", devices, enough)
 
     group = config.batch_norm.group_size or 1
     unit = math.lcm(group, len(devices) * config.accumulation)
     if config.batch_size % unit:
         unit = config.batch_size
     limit = DEFAULT_MEMORY_FRACTION * GPUS[flags.gpu].memory
-    return largest_batch(plan_of, plan, unit, limit)
+    return largest_batch(plan_of, plan, unit, limit, source.num_examples)
 
 
 if __name__ == "__main__":

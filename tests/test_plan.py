@@ -45,13 +45,22 @@ def test_a_ring_moves_most_bytes_twice():
     assert plan.link_seconds(kernels, H100, 1) == 0
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(1000, 64), (500, 32), (1030, 96), (99, None)])
-def test_largest_batch(limit, expected):
+@pytest.mark.parametrize(
+    ("limit", "examples", "expected"),
+    [
+        (1000, 10**6, 64),
+        (500, 10**6, 32),
+        (1030, 10**6, 96),
+        (99, 10**6, None),
+        (10**9, 1000, 992),  # no more than there are
+    ],
+)
+def test_largest_batch(limit, examples, expected):
     def plan_of(batch_size):
         peak = 100 + 10 * batch_size - (50 if batch_size > 64 else 0)  # all but linear
         return plan.Plan(batch_size, 0, 0, 0, peak, [])
 
-    found = plan.largest_batch(plan_of, plan_of(64), 32, limit)
+    found = plan.largest_batch(plan_of, plan_of(64), 32, limit, examples)
     assert found == expected
     if found:
         assert plan_of(found).peak <= limit
