@@ -51,15 +51,25 @@ class Worker:
             cwd=_FOLDER,
             env=environment,
         )
-        if self._process.stdout.readline().strip() != "ready":
+        if self._answer() != "ready":
+            raise InputError(f"{name} cannot be timed: it does not say that it is ready.")
+
+    def _answer(self) -> str:
+        line = self._process.stdout.readline().strip()
+        if not line:
             error = self._process.communicate()[1].strip().splitlines()
-            raise InputError(f"{name} cannot be timed: {error[-1] if error else 'it ended'}")
+            raise InputError(f"{self.name} cannot be timed: {error[-1] if error else 'it ended'}")
+        return line
 
     def run(self) -> float:
-        """Runs once; returns the seconds that it took."""
+        """Runs once; returns the seconds that it took.
+
+        Raises:
+          InputError: the process ended instead.
+        """
         self._process.stdin.write("run\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        return float(self._answer())
 
     def close(self) -> None:
         """Ends the process."""
@@ -149,6 +159,9 @@ def main(arguments=None) -> int:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
     finally:
         for worker in workers:
             worker.close()

@@ -180,7 +180,8 @@ def largest_batch(plan_of, plan: Plan, unit: int, limit: float, most: int) -> in
     Returns:
       The batch size, or None where not even `unit` fits.
     """
-    other = plan_of(plan.batch_size + unit if plan.batch_size < 4 * unit else plan.batch_size // 2)
+    few = plan.batch_size < 4 * unit
+    other = plan_of(plan.batch_size + unit if few else plan.batch_size // 2 // unit * unit)
     slope = (plan.peak - other.peak) / (plan.batch_size - other.batch_size)
     guess = int((limit - plan.peak + slope * plan.batch_size) / slope)
     guess = min(guess, max(most, unit)) // unit * unit
@@ -335,6 +336,9 @@ def main(arguments=None) -> int:
     except (InputError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -39,6 +39,13 @@ def test_a_worker_that_fails_is_named_with_its_reason():
         benchmark.Worker("broken", [sys.executable, "-c", "raise ValueError('no such model')"])
 
 
+def test_a_worker_that_ends_in_the_middle_is_named_too():
+    code = "import worker; worker.serve(lambda: 1 / 0)"
+    worker = benchmark.Worker("broken", [sys.executable, "-c", code])
+    with pytest.raises(InputError, match="broken cannot be timed: ZeroDivisionError"):
+        worker.run()
+
+
 @pytest.mark.slow
 def test_the_three_steps_run(capsys):
     flags = ["--model=resnet20_cifar", "--image-size=32", "--batch=2", "--rounds=1"]

@@ -66,6 +66,14 @@ def test_largest_batch(limit, examples, expected):
         assert plan_of(found).peak <= limit
 
 
+def test_only_whole_multiples_of_the_unit_are_compiled():
+    def plan_of(batch_size):
+        assert batch_size % 32 == 0  # others do not fit the batch-norm groups
+        return plan.Plan(batch_size, 0, 0, 0, 10 * batch_size, [])
+
+    assert plan.largest_batch(plan_of, plan_of(160), 32, 2000, 10**6) == 192
+
+
 FLAGS = ["--config=configs/quickstart.py", "--gpu=h100"]
 
 
