@@ -9,6 +9,9 @@ import argparse
 import sys
 import time
 
+# Batches that are read before the clock starts, more than any contestant reads ahead.
+WARM_UP_BATCHES = 6
+
 
 def parse_flags(description: str) -> argparse.Namespace:
     """The work that all contestants do alike."""
@@ -16,14 +19,29 @@ def parse_flags(description: str) -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--image-size", type=int, required=True)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), required=True)
+    parser.add_argument("--data", required=True, help="folder with train/ and validation/")
+    parser.add_argument("--units", type=int, required=True, help="batches or steps of a run")
     return parser.parse_args()
 
 
 def serve(run) -> None:
-    """Answers every line of the standard input with the seconds that `run()` takes."""
+    """Answers every line of the standard input with the seconds that `run()` takes.
+
+    Where `run` returns a number, that is taken in place of the time from its start to its end.
+    """
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        run()
-        print(f"{time.perf_counter() - start:.6f}", flush=True)
+        own = run()
+        print(f"{time.perf_counter() - start if own is None else own:.6f}", flush=True)
+
+
+def seconds_of(batches, units: int) -> float:
+    """Reads `units` batches of an iterator that has more; seconds, without the first ones'."""
+    for _ in range(WARM_UP_BATCHES):
+        next(batches)
+    start = time.perf_counter()
+    for _ in range(units):
+        next(batches)
+    return time.perf_counter() - start

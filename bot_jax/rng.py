@@ -11,6 +11,8 @@ A *sample id* is the position of a sample in the whole run,
 
 import enum
 
+_PHILOX = 1  # TensorFlow's number for it
+
 
 class Purpose(enum.IntEnum):
     """What a random number is for. The values are part of the results: never renumber them."""
@@ -30,7 +32,7 @@ def host_seed(seed: int, purpose: Purpose, sample_id):
     Args:
       seed: the run's seed.
       purpose: what the numbers are for.
-      sample_id: int64 TensorFlow scalar.
+      sample_id: int64 TensorFlow scalar; of an epoch's order, the epoch.
 
     Returns:
       int64 tensor of shape [2].
@@ -39,6 +41,37 @@ def host_seed(seed: int, purpose: Purpose, sample_id):
 
     base = tf.constant([seed, int(purpose)], tf.int64)
     return tf.random.experimental.stateless_fold_in(base, sample_id)
+
+
+def host_uniforms(seed: int, purpose: Purpose, sample_ids, count: int):
+    """Uniform numbers of many samples at once, on the host.
+
+    They are one long sequence of the generator Philox, with ``ceil(count / 4)`` blocks of four
+    numbers for each sample id, of which one operation computes the part from the least to the
+    largest id. (An operation for every sample costs more than its numbers.)
+
+    Args:
+      seed: the run's seed.
+      purpose: what the numbers are for.
+      sample_ids: int64 tensor [b], b > 0, close to each other as those of a batch are.
+      count: numbers of each sample.
+
+    Returns:
+      float32 tensor [b, count], in [0, 1).
+    """
+    from bot_jax.data.tensorflow_cpu import tf
+
+    blocks = -(-count // 4)
+    key, _ = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.constant([seed, purpose], tf.int64))
+    first = tf.reduce_min(sample_ids)
+    counter = tf.stack([tf.cast(first * blocks, tf.uint64), tf.constant(0, tf.uint64)])
+    numbers = tf.raw_ops.StatelessRandomUniformV2(
+        shape=[tf.reduce_max(sample_ids) - first + 1, 4 * blocks],
+        key=key,
+        counter=counter,
+        alg=_PHILOX,
+    )
+    return tf.ensure_shape(tf.gather(numbers, sample_ids - first)[:, :count], [None, count])
 
 
 def sample_keys(seed, purpose: Purpose, sample_ids):

@@ -96,13 +96,13 @@ def prepare_batch(config, layout, num_classes, batch):
       unsmoothed targets, by which training accuracy is counted.
     """
     augment, seed, ids = config.augment, config.seed, batch["sample_id"]
-    images = batch["image"].astype(jnp.float32)
+    images = batch["image"]
     if augment.color_jitter:
         keys = sample_keys(seed, Purpose.COLOR_JITTER, ids)
         images = color_jitter(images, keys, config.data.flavor, augment.color_jitter)
     if augment.pca_noise:
         images = pca_noise(images, sample_keys(seed, Purpose.PCA_NOISE, ids), augment.pca_noise)
-    images = normalize(images)
+    images = normalize(images.astype(jnp.float32))
     smoothing = config.label_smoothing
     targets = smooth_labels(batch["label"], num_classes, smoothing.epsilon, smoothing.form)
     credit = smooth_labels(batch["label"], num_classes, 0.0)

@@ -8,19 +8,34 @@ import colorsys
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
-from bot_jax.augment.color_jitter import (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-    color_jitter,
-)
+from bot_jax.augment import color_jitter as color_jitter_module
+from bot_jax.augment.color_jitter import color_jitter
 from bot_jax.errors import InputError
 
+
+def of_images(adjust):
+    """An adjuster of planes, as a function of an image [H, W, 3]."""
+
+    def adjust_image(image, factor):
+        return jnp.stack(adjust(tuple(jnp.moveaxis(image, -1, 0)), factor), axis=-1)
+
+    return adjust_image
+
+
+adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation = map(
+    of_images,
+    (
+        color_jitter_module.adjust_brightness,
+        color_jitter_module.adjust_contrast,
+        color_jitter_module.adjust_hue,
+        color_jitter_module.adjust_saturation,
+    ),
+)
 compiled_color_jitter = jax.jit(color_jitter, static_argnames="flavor")
 GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])
 SIZE = 6

@@ -14,20 +14,22 @@ WIDE = {"height": 900, "width": 900, "area": (0.01, 0.02), "aspect_ratio": (1 / 
 
 
 def sample_windows(count, flavor, height, width, area, aspect_ratio):
-    """int [count, 4]: windows of the seeds 0 .. count - 1."""
+    """int [count, 4]: windows of the same numbers every time."""
+    draws = np.random.default_rng(7).random((count, crop.WINDOW_DRAWS), np.float32)
 
-    def sample(i):
+    def sample(draws_of_one):
         return crop.sample_window(
             tf.constant(height),
             tf.constant(width),
-            tf.stack([i, 7]),
+            draws_of_one,
             flavor=flavor,
             area=area,
             aspect_ratio=aspect_ratio,
             image_size=32,
         )
 
-    dataset = tf.data.Dataset.range(count).map(sample, num_parallel_calls=2).batch(count)
+    dataset = tf.data.Dataset.from_tensor_slices(draws).map(sample, num_parallel_calls=2)
+    dataset = dataset.batch(count)
     return dataset.get_single_element().numpy()
 
 
@@ -207,11 +209,13 @@ def test_default_eval_resize_is_that_of_the_paper():
 @pytest.mark.parametrize(("probability", "bounds"), [(0, (0, 0)), (1, (1, 1)), (0.3, (0.26, 0.34))])
 def test_flip_mirrors_with_the_probability(probability, bounds):
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    flipped = tf.data.Dataset.range(2000).map(
-        lambda i: crop.random_flip(tf.constant(image), tf.stack([i, 0]), probability)
+    draws = np.random.default_rng(0).random(2000, np.float32)
+    flipped = tf.data.Dataset.from_tensor_slices(draws).map(
+        lambda draw: crop.random_flip(tf.constant(image), draw, probability)
     )
     flipped = flipped.batch(2000).get_single_element().numpy()
     is_mirrored = (flipped == image[:, ::-1]).all(axis=(1, 2, 3))
     is_same = (flipped == image).all(axis=(1, 2, 3))
     assert np.all(is_mirrored ^ is_same)
+    np.testing.assert_array_equal(is_mirrored, draws < probability)
     assert bounds[0] <= is_mirrored.mean() <= bounds[1]

@@ -41,9 +41,10 @@ def load_all(files, index, is_stream=False):
     def run(samples):
         return load.load_batch(
             samples,
+            tf.zeros([len(index), 0]),
             source,
-            lambda height, width, sample_id: decode.whole_image(height, width),
-            lambda image, sample_id: tf.ensure_shape(image, [SIZE, SIZE, 3]),
+            lambda height, width, draws: decode.whole_image(height, width),
+            lambda image, draws: tf.ensure_shape(image, [SIZE, SIZE, 3]),
             image_size=SIZE,
             apply_exif_orientation=False,
         )

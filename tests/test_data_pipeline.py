@@ -11,7 +11,7 @@ from bot_jax.data import load, pipeline
 from bot_jax.data.pipeline import eval_batches, train_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
-from bot_jax.rng import Purpose, host_seed
+from bot_jax.rng import Purpose, host_uniforms
 
 BATCH, NUM_EXAMPLES = 4, 14  # three steps an epoch, two examples left over
 
@@ -96,11 +96,11 @@ def test_resuming_sharing_and_threads_change_no_pixel(photos, batches, monkeypat
 def test_crop_and_flip_are_drawn_independently(photos, monkeypatch):
     purposes = []
 
-    def record(seed, purpose, sample_id):
+    def record(seed, purpose, *arguments):
         purposes.append(purpose)
-        return host_seed(seed, purpose, sample_id)
+        return host_uniforms(seed, purpose, *arguments)
 
-    monkeypatch.setattr(pipeline, "host_seed", record)
+    monkeypatch.setattr(pipeline, "host_uniforms", record)
     train(config_of(photos), 1)
     assert set(purposes) == {Purpose.CROP, Purpose.FLIP}
 

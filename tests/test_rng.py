@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from bot_jax.rng import Purpose, host_seed, sample_keys
+from bot_jax.rng import Purpose, host_seed, host_uniforms, sample_keys
 
 IDS = np.array([0, 1, 2, 123_456, 2**32 - 1], np.uint32)
 
@@ -98,3 +98,60 @@ def test_host_seeds_are_reproducible_and_all_different():
 
 def test_pinned_host_seeds():
     assert host_seed_values(7, Purpose.CROP, 123_456) == (1480540957993401571, 123_456)
+
+
+def host_values(seed, purpose, sample_ids, count=7):
+    tensorflow = pytest.importorskip("tensorflow")
+    return host_uniforms(seed, purpose, tensorflow.constant(sample_ids, "int64"), count).numpy()
+
+
+def philox_4x32(counter, key, rounds=10):
+    """Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3."""
+    for _ in range(rounds):
+        products = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        high, low = [x >> 32 for x in products], [x & 0xFFFFFFFF for x in products]
+        counter = [high[1] ^ counter[1] ^ key[0], low[1], high[0] ^ counter[3] ^ key[1], low[0]]
+        key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return counter
+
+
+def test_host_numbers_are_philox_counted_by_sample_id():
+    tensorflow = pytest.importorskip("tensorflow")
+    seed, count = 5, 7  # two blocks of four, of which one number is left over
+    key, _ = tensorflow.raw_ops.StatelessRandomGetKeyCounter(seed=[seed, int(Purpose.CROP)])
+    key = int(key.numpy()[0])
+    sample_ids = [3, 2**32 - 1]
+    for sample_id in sample_ids:
+        blocks = [
+            philox_4x32(
+                [n & 0xFFFFFFFF, n >> 32, 0, 0],
+                [key & 0xFFFFFFFF, key >> 32],
+            )
+            for n in (2 * sample_id, 2 * sample_id + 1)
+        ]
+        # The upper 23 of a float's 32 random bits are its fraction.
+        expected = np.array(blocks).reshape(-1)[:count] % 2**23 / 2**23
+        np.testing.assert_array_equal(host_values(seed, Purpose.CROP, [sample_id])[0], expected)
+
+
+def test_host_numbers_do_not_depend_on_the_batch():
+    ids = np.arange(1000, 1064)
+    whole = host_values(3, Purpose.CROP, ids)
+    assert whole.shape == (64, 7)
+    np.testing.assert_array_equal(host_values(3, Purpose.CROP, ids[::-1]), whole[::-1])
+    np.testing.assert_array_equal(host_values(3, Purpose.CROP, ids[[5, 60, 9]]), whole[[5, 60, 9]])
+    np.testing.assert_array_equal(host_values(3, Purpose.CROP, ids[17:18]), whole[[17]])
+
+
+def test_host_numbers_differ_by_seed_purpose_and_sample():
+    ids = np.arange(2000)
+    all_of_them = np.concatenate(
+        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.FLIP)], axis=1
+    )
+    assert all_of_them.min() >= 0
+    assert all_of_them.max() < 1
+    assert len(np.unique(all_of_them)) > 0.99 * all_of_them.size
+    assert abs(all_of_them.mean() - 0.5) < 0.005
+    assert np.abs(np.corrcoef(all_of_them.T) - np.eye(28)).max() < 5 / np.sqrt(len(ids))
+    neighbours = np.corrcoef(all_of_them[:-1, 0], all_of_them[1:, 0])[0, 1]
+    assert abs(neighbours) < 5 / np.sqrt(len(ids))

@@ -1,7 +1,7 @@
 """Which part of an image is seen: random resized crop, random flip, and the evaluation crop.
 
 Source: the paper, section 2.1, steps 2 and 3 of training and the validation procedure. Every
-random function takes a seed and is a pure function of it.
+random function takes uniform random numbers and is a pure function of them.
 
 A *window* is ``[top, left, height, width]``, int32 [4], in pixels of the decoded image.
 """
@@ -11,9 +11,10 @@ import math
 from bot_jax.data.tensorflow_cpu import tf
 
 ATTEMPTS = 10
+WINDOW_DRAWS = 5 * ATTEMPTS  # random numbers that `sample_window` wants
 
 
-def sample_window(height, width, seed, *, flavor, area, aspect_ratio, image_size):
+def sample_window(height, width, draws, *, flavor, area, aspect_ratio, image_size):
     """Window of a random resized crop.
 
     Ten candidates are drawn at once and the first that fits into the image is taken. Each has a
@@ -28,7 +29,7 @@ def sample_window(height, width, seed, *, flavor, area, aspect_ratio, image_size
 
     Args:
       height, width: int32 scalars, pixels.
-      seed: int64 [2], see `rng.host_seed`.
+      draws: float32 [WINDOW_DRAWS], uniform in [0, 1).
       flavor: "paper" or "gluoncv".
       area: (low, high), fractions of the image's area; the paper's are (0.08, 1).
       aspect_ratio: (low, high), width / height; the paper's are (3/4, 4/3).
@@ -38,7 +39,7 @@ def sample_window(height, width, seed, *, flavor, area, aspect_ratio, image_size
       int32 [4].
     """
     height_f, width_f = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    draws = tf.random.stateless_uniform([5, ATTEMPTS], seed)
+    draws = tf.reshape(draws, [5, ATTEMPTS])
     candidate_area = height_f * width_f * _between(draws[0], area)
     if flavor == "paper":
         ratio = tf.exp(_between(draws[1], [math.log(r) for r in aspect_ratio]))
@@ -98,13 +99,12 @@ def resize(image, image_size: int, *, interpolation: str, antialias: bool):
     resized = tf.image.resize(
         image, (image_size, image_size), method=interpolation, antialias=antialias
     )
-    return _to_uint8(resized)
+    return _to_uint8(resized, interpolation)
 
 
-def random_flip(image, seed, probability: float):
-    """Mirrors uint8 [H, W, 3] left to right with the given probability."""
-    flip = tf.random.stateless_uniform([], seed) < probability
-    return tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
+def random_flip(image, draw, probability: float):
+    """Mirrors uint8 [H, W, 3] left to right where `draw`, uniform in [0, 1), is less."""
+    return tf.cond(draw < probability, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def default_eval_resize(image_size: int) -> int:
@@ -142,8 +142,11 @@ def resize_and_center_crop(
         kernel_type={"bilinear": "triangle", "bicubic": "keyscubic"}[interpolation],
         antialias=antialias,
     )
-    return _to_uint8(cropped[0])
+    return _to_uint8(cropped[0], interpolation)
 
 
-def _to_uint8(image):
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+def _to_uint8(image, interpolation):
+    image = tf.round(image)
+    if interpolation != "bilinear":  # which is a mean, and stays between 0 and 255
+        image = tf.clip_by_value(image, 0, 255)
+    return tf.cast(image, tf.uint8)

@@ -17,14 +17,17 @@ from bot_jax.data.tensorflow_cpu import tf
 _PARALLEL = {"num_parallel_calls": os.cpu_count(), "deterministic": True}
 
 
-def load_batch(samples, source, choose_window, finish, *, image_size, apply_exif_orientation):
+def load_batch(
+    samples, draws, source, choose_window, finish, *, image_size, apply_exif_orientation
+):
     """Loads one batch, as far as TensorFlow can.
 
     Args:
       samples: dict of tensors [b], see `order.py`.
+      draws: float32 [b, n], the random numbers of each sample, for the two functions.
       source: `Source` of the samples.
-      choose_window: (int32 height, int32 width, int64 sample id) -> window, see `crop.py`.
-      finish: (uint8 [h, w, 3], int64 sample id) -> uint8 [image_size, image_size, 3].
+      choose_window: (int32 height, int32 width, draws [n]) -> window, see `crop.py`.
+      finish: (uint8 [h, w, 3], draws [n]) -> uint8 [image_size, image_size, 3].
       image_size: pixels.
       apply_exif_orientation: whether to turn images as their EXIF tag says.
 
@@ -33,22 +36,23 @@ def load_batch(samples, source, choose_window, finish, *, image_size, apply_exif
       ``missing`` bool [b]. What is missing, and padding, is black and has label -1.
     """
 
-    def load(row, sample):
+    def load(row, sample, draws):
         if source.read:
             encoded, label = source.read(sample["index"])
         else:
             encoded, label = sample["encoded"], sample["label"]
         window = decode.decode_window(
             encoded,
-            lambda height, width: choose_window(height, width, sample["sample_id"]),
+            lambda height, width: choose_window(height, width, draws),
             apply_exif_orientation=apply_exif_orientation,
         )
-        return row, finish(window, sample["sample_id"]), label
+        return row, finish(window, draws), label
 
     num_rows = samples["index"].shape[0]
     shape = [num_rows, image_size, image_size, 3]
-    loaded = tf.data.Dataset.from_tensor_slices((tf.range(num_rows), samples))
-    loaded = loaded.filter(lambda row, sample: sample["index"] >= 0).map(load, **_PARALLEL)
+    loaded = tf.data.Dataset.from_tensor_slices((tf.range(num_rows), samples, draws))
+    loaded = loaded.filter(lambda row, sample, draws: sample["index"] >= 0)
+    loaded = loaded.map(load, **_PARALLEL)
     loaded = loaded.ignore_errors(log_warning=False).batch(num_rows)
     nothing = (
         tf.zeros([0], tf.int32),

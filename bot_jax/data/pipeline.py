@@ -19,7 +19,7 @@ from bot_jax.data.load import load_batch, repair
 from bot_jax.data.source import Source
 from bot_jax.data.tensorflow_cpu import tf
 from bot_jax.errors import InputError, check_choice
-from bot_jax.rng import Purpose, host_seed
+from bot_jax.rng import Purpose, host_uniforms
 
 
 def train_batches(
@@ -60,28 +60,32 @@ def train_batches(
         source, seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
     )
 
-    def choose_window(height, width, sample_id):
+    def draw(sample_ids):
+        window = host_uniforms(seed, Purpose.CROP, sample_ids, crop.WINDOW_DRAWS)
+        flip = host_uniforms(seed, Purpose.FLIP, sample_ids, 1)
+        return tf.concat([window, flip], axis=1)
+
+    def choose_window(height, width, draws):
         return crop.sample_window(
             height,
             width,
-            host_seed(seed, Purpose.CROP, sample_id),
+            draws[:-1],
             flavor=config_data.flavor,
             area=config_data.crop_area,
             aspect_ratio=config_data.crop_aspect_ratio,
             image_size=config_data.image_size,
         )
 
-    def finish(window, sample_id):
+    def finish(window, draws):
         image = crop.resize(
             window,
             config_data.image_size,
             interpolation=config_data.interpolation,
             antialias=config_data.antialias,
         )
-        flip_seed = host_seed(seed, Purpose.FLIP, sample_id)
-        return crop.random_flip(image, flip_seed, config_data.flip_probability)
+        return crop.random_flip(image, draws[-1], config_data.flip_probability)
 
-    return _batches(samples, source, config_data, len(rows), choose_window, finish)
+    return _batches(samples, source, config_data, len(rows), draw, choose_window, finish)
 
 
 def eval_batches(
@@ -99,12 +103,15 @@ def eval_batches(
     check_data_options(config_data)
     eval_resize = config_data.eval_resize or crop.default_eval_resize(config_data.image_size)
 
-    def choose_window(height, width, sample_id):
-        del sample_id
+    def draw(sample_ids):
+        return tf.zeros([tf.shape(sample_ids)[0], 0])
+
+    def choose_window(height, width, draws):
+        del draws
         return decode.whole_image(height, width)
 
-    def finish(image, sample_id):
-        del sample_id
+    def finish(image, draws):
+        del draws
         return crop.resize_and_center_crop(
             image,
             config_data.image_size,
@@ -114,24 +121,27 @@ def eval_batches(
         )
 
     samples = order.in_order(source, batch_size=batch_size, rows=rows)
-    return _batches(samples, source, config_data, len(rows), choose_window, finish)
+    return _batches(samples, source, config_data, len(rows), draw, choose_window, finish)
 
 
-def _batches(samples, source, config_data, num_rows, choose_window, finish):
+def _batches(samples, source, config_data, num_rows, draw, choose_window, finish):
     """Loads the samples in batches of `num_rows`; reports or refuses unreadable images."""
     exif = {"apply_exif_orientation": config_data.apply_exif_orientation}
     image_size = config_data.image_size
 
     def load(batch):
-        return load_batch(batch, source, choose_window, finish, image_size=image_size, **exif)
+        draws = draw(batch["sample_id"])
+        return load_batch(
+            batch, draws, source, choose_window, finish, image_size=image_size, **exif
+        )
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int64)]
     )
     def view(image, sample_id):
-        shape = tf.shape(image)
-        window = decode.cut(image, choose_window(shape[0], shape[1], sample_id))
-        return finish(window, sample_id)
+        shape, draws = tf.shape(image), draw(sample_id[tf.newaxis])[0]
+        window = decode.cut(image, choose_window(shape[0], shape[1], draws))
+        return finish(window, draws)
 
     batches = samples.batch(num_rows, drop_remainder=True)
     # Two at a time, so that one batch's last images do not hold up the next one's first.
