@@ -1,5 +1,6 @@
 """Exact evaluation: every example counts once, on any number of devices."""
 
+from collections import deque
 from pathlib import Path
 
 import jax
@@ -29,33 +30,42 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
       layout: that of a batch, see `parallel.evaluation_layout`.
 
     Returns:
-      A function (variables, keep_going) -> results. Variables are {"params", "batch_stats"};
-      `keep_going()` is asked before every batch, and where it is false the function returns
-      None. Results: top1, top5 (percent), loss (mean, nats), num_examples, num_bad (files that
-      could not be decoded and were skipped) and confusion (int array [true, predicted]).
+      Two functions. `read()` returns an iterator of batches, to be given to the other one; it may
+      be started early (`early.start_early`), since an evaluation begins with waiting for it.
+
+      evaluate(variables, batches=None, keep_going=None) -> results. Variables are {"params",
+      "batch_stats"}; batches default to `read()`. `keep_going()` is asked before every batch, and
+      where it is false the function returns None. Results: top1, top5 (percent), loss (mean, nats),
+      num_examples, num_bad (files that could not be decoded and were skipped) and classes (int32
+      [num_examples, 2], the true and the predicted class of each).
     """
-    num_classes = len(source.class_names)
     rows = parallel.rows_of_this_process(layout)
     eval_step = make_eval_step(model, layout)
 
-    def evaluate(variables, keep_going=lambda: True):
-        totals = parallel.replicate(zero_totals(num_classes), layout)
-        num_bad, waiting = 0, []
+    def read():
+        """Pairs of a batch on the device and the number of its images that are bad."""
         for batch in eval_batches(source, config.data, batch_size=layout.batch_size, rows=rows):
+            on_device = {name: batch[name] for name in ("image", "label")}
+            yield parallel.put_batch(on_device, layout), int(batch["bad"].sum())
+
+    def evaluate(variables, batches=None, keep_going=lambda: True):
+        totals = parallel.replicate(zero_totals(), layout)
+        num_bad, waiting, classes = 0, deque(), []
+        for batch, bad in batches or read():
             if not keep_going():
                 return None
-            num_bad += int(batch["bad"].sum())
-            on_device = parallel.put_batch(
-                {name: batch[name] for name in ("image", "label")}, layout
-            )
-            totals, done = eval_step(totals, on_device, variables)
-            waiting.append(done)
+            num_bad += bad
+            totals, of_batch = eval_step(totals, batch, variables)
+            waiting.append(of_batch)
             if len(waiting) > IN_FLIGHT:
-                jax.block_until_ready(waiting.pop(0))
-        totals = jax.device_get(totals)
-        return summarize(totals) | {"num_bad": num_bad}
+                classes.append(jax.device_get(waiting.popleft()))
+        classes = np.concatenate([*classes, *jax.device_get(list(waiting))])
+        return summarize(jax.device_get(totals)) | {
+            "num_bad": num_bad,
+            "classes": classes[classes[:, 0] >= 0],
+        }
 
-    return evaluate
+    return read, evaluate
 
 
 def summarize(totals) -> dict:
@@ -66,7 +76,6 @@ def summarize(totals) -> dict:
         "top5": 100.0 * int(totals["top5"]) / count,
         "loss": float(totals["loss"]) / count,
         "num_examples": int(totals["count"]),
-        "confusion": np.asarray(totals["confusion"]),
     }
 
 
@@ -98,7 +107,8 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     with Checkpoints(folder, read_only=True) as checkpoints:
         variables = checkpoints.restore_variables(like, layout)
         step = checkpoints.latest_step
-    evaluation = make_evaluate(config, model, source, layout)(variables)
+    _, evaluate = make_evaluate(config, model, source, layout)
+    evaluation = evaluate(variables)
     counts = count(model, config.data.image_size)
     result = results.summary(
         config, evaluation, devices=layout.mesh.devices, counts=counts, step=step

@@ -5,11 +5,13 @@ python -m bot_jax.main --config configs/quickstart.py --workdir runs/quickstart
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from bot_jax.config import split_overrides
 from bot_jax.errors import InputError
 
+_BEGAN = time.perf_counter()
 _EPILOG = """\
 Any field of the configuration is set by its name (configs/default.py lists all):
 
@@ -74,7 +76,7 @@ def _run(flags, config):
         if flags.mode == "evaluate":
             result, file = evaluate.evaluate_checkpoint(config, flags.workdir)
         else:
-            result, file = train.train(config, flags.workdir), flags.workdir / "result.json"
+            result, file = train.train(config, flags.workdir, _BEGAN), flags.workdir / "result.json"
     except train.TrainingFailed as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -206,6 +206,13 @@ def sum_over_devices(tree):
     return jax.lax.psum(tree, AXES)
 
 
+def own_rows(x, layout: Layout):
+    """The rows [share, ...] of this device at their place in the batch, among zeros elsewhere."""
+    place = jax.lax.axis_index(GROUP) * layout.members + jax.lax.axis_index(MEMBER)
+    whole = per_device(jnp.zeros((layout.mesh.size, *x.shape), x.dtype))
+    return whole.at[place].set(x).reshape(-1, *x.shape[1:])
+
+
 def per_device(tree):
     """Marks replicated values as each device's own.
 

@@ -109,7 +109,7 @@ def make_plan(config, mode: str, devices: list, source) -> Plan:
     else:
         layout = parallel.evaluation_layout(config.eval_batch_size, layout.mesh)
         step = make_eval_step(setup.model, layout)
-        state = jax.eval_shape(lambda: zero_totals(num_classes))
+        state = jax.eval_shape(zero_totals)
         variables = {
             "params": setup.state_shapes.params,
             "batch_stats": setup.state_shapes.batch_stats,

@@ -22,22 +22,41 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
         print(f"  {name:<{width}}  {value}", flush=True)
 
 
+class StartUp:
+    """Measures what comes before the first step, part by part."""
+
+    def __init__(self, began: float):
+        """`began`: when the program did, by `time.perf_counter`."""
+        self._began = self._last = began
+        self._parts: dict[str, float] = {}
+
+    def finished(self, part: str) -> None:
+        """Notes that `part` took the time since the part before."""
+        now = time.perf_counter()
+        self._parts[part] = now - self._last
+        self._last = now
+
+    def scalars(self) -> dict[str, float]:
+        """Seconds of each part, and of all."""
+        return self._parts | {"total": self._last - self._began}
+
+    def __str__(self):
+        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self._parts.items())
+        return f"First step after {self._last - self._began:.1f} s: {parts}."
+
+
 class Stopwatch:
     """Measures the pace of training, leaving out compilation, evaluation and saving."""
 
     def __init__(self, step: int):
         """Starts at `step`, with time running."""
-        self._resumed = time.perf_counter()
         self.restart(step)
 
-    def restart(self, step: int) -> float:
-        """Forgets all that was measured before `step`; returns the seconds since the start."""
-        now = time.perf_counter()
-        seconds = now - self._resumed
-        self._resumed, self._step = now, step
+    def restart(self, step: int) -> None:
+        """Forgets all that was measured before `step`."""
+        self._resumed, self._step = time.perf_counter(), step
         self._training = self._waiting = 0.0
         self._total_training, self._total_steps = 0.0, 0
-        return seconds
 
     def pause(self) -> None:
         """Stops counting time until `go_on`."""

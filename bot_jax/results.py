@@ -46,7 +46,7 @@ def read(directory: Path) -> dict | None:
 
 def write(directory: Path, class_names, result, evaluation, name="result") -> None:
     """Writes NAME.json and confusion_SPLIT.csv, each at once."""
-    write_confusion(directory, result["split"], class_names, evaluation["confusion"])
+    write_confusion(directory, result["split"], class_names, evaluation["classes"])
     write_atomically(directory / f"{name}.json", json.dumps(result, indent=2) + "\n")
 
 

@@ -12,6 +12,7 @@ batch statistics, softmax and loss are float32. All randomness is keyed by sampl
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from bot_jax import parallel
@@ -55,11 +56,11 @@ def zero_metrics():
     loss, correct, count: sums over examples (correct counts under mixup as the weight of the
     predicted class in the pair). gradient_norm: sum over steps. steps, skipped: numbers of
     steps, and of those skipped because a gradient was not finite. bad_step: the first step,
-    counted from 1, that must stop the run, or 0. loss_scale: that of the last step.
+    counted from 1, that must stop the run, or 0. loss_scale, learning_rate: those of the last step.
     """
-    names = ("loss", "correct", "count", "gradient_norm", "loss_scale")
-    zeros = {name: jnp.float32(0) for name in names}
-    return zeros | {name: jnp.int32(0) for name in ("steps", "skipped", "bad_step")}
+    names = ("loss", "correct", "count", "gradient_norm", "loss_scale", "learning_rate")
+    zeros = {name: np.float32(0) for name in names}
+    return zeros | {name: np.int32(0) for name in ("steps", "skipped", "bad_step")}
 
 
 def initial_variables(model, image_size: int, seed) -> dict:
@@ -197,7 +198,9 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
             step=state.step + 1,
             ema=ema,
             loss_scale=update_loss_scale(state.loss_scale, finite, policy.loss_scale),
-            metrics=_add_metrics(state, sums, count, gradient_norm, finite, policy),
+            metrics=_add_metrics(
+                state, sums, count, gradient_norm, schedule(state.step), finite, policy
+            ),
             **new,
         )
         return state, state.step + 0
@@ -205,7 +208,7 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
     return parallel.sharded(step, layout)
 
 
-def _add_metrics(state, sums, count, gradient_norm, finite, policy):
+def _add_metrics(state, sums, count, gradient_norm, learning_rate, finite, policy):
     old = state.metrics
     # With a loss scale an overflow is expected now and then; only one that halving the scale
     # can no longer cure is a failure.
@@ -220,48 +223,45 @@ def _add_metrics(state, sums, count, gradient_norm, finite, policy):
         "steps": old["steps"] + 1,
         "skipped": old["skipped"] + ~finite,
         "loss_scale": state.loss_scale.scale,
+        "learning_rate": jnp.float32(learning_rate),
         "bad_step": jnp.where(old["bad_step"] > 0, old["bad_step"], bad),
     }
 
 
-def zero_totals(num_classes):
-    """Sums of an evaluation: nothing yet. confusion is [true class, predicted class]."""
-    zeros = {name: jnp.int32(0) for name in ("top1", "top5", "count")}
-    confusion = jnp.zeros((num_classes, num_classes), jnp.int32)
-    return zeros | {"loss": jnp.float32(0), "confusion": confusion}
+def zero_totals():
+    """Sums of an evaluation: nothing yet."""
+    return {name: np.int32(0) for name in ("top1", "top5", "count")} | {"loss": np.float32(0)}
 
 
 def make_eval_step(model, layout):
     """Compiles the evaluation step.
 
     Returns:
-      A function (totals, device batch, variables) -> (totals, done) that donates the old totals;
-      `done` is as in `make_train_step`; variables are {"params", "batch_stats"}. Examples with
-      label -1 do not count. Among equal logits the lower class ranks first.
+      A function (totals, device batch, variables) -> (totals, classes) that donates the old
+      totals; variables are {"params", "batch_stats"}. `classes` is int32 [batch, 2], the label and
+      the predicted class of each example. Examples with label -1 do not count. Among equal logits
+      the lower class ranks first.
     """
 
     def step(totals, batch, variables):
         batch = jax.tree.map(lambda x: x[0], batch)
         logits = model.apply(variables, normalize(batch["image"].astype(jnp.float32)), train=False)
         labels, counts = batch["label"], batch["label"] >= 0
-        classes = jnp.arange(logits.shape[-1])
         own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)
-        before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
+        before = (logits > own) | (
+            (logits == own) & (jnp.arange(logits.shape[-1]) < labels[:, None])
+        )
         # A logit that is not a number compares as false; it must not win.
         rank = jnp.where(jnp.isfinite(own[:, 0]), jnp.sum(before, axis=-1), logits.shape[-1])
         losses = cross_entropy(logits, smooth_labels(labels, logits.shape[-1], 0.0))
-        confusion = jnp.zeros_like(totals["confusion"])
-        confusion = parallel.per_device(confusion)
-        confusion = confusion.at[labels, jnp.argmax(logits, -1)].add(counts.astype(jnp.int32))
         sums = {
             "top1": jnp.sum(counts & (rank < 1)),
             "top5": jnp.sum(counts & (rank < 5)),
             "count": jnp.sum(counts),
             "loss": jnp.sum(losses),
-            "confusion": confusion,
         }
-        sums = parallel.sum_over_devices(sums)
-        totals = jax.tree.map(jnp.add, totals, sums)
-        return totals, totals["count"] + 0
+        classes = jnp.stack([labels, jnp.argmax(logits, -1).astype(jnp.int32)], axis=-1)
+        sums, classes = parallel.sum_over_devices((sums, parallel.own_rows(classes, layout)))
+        return jax.tree.map(jnp.add, totals, sums), classes
 
     return parallel.sharded(step, layout)

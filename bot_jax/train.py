@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from bot_jax import parallel, results, workdir
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.data.pipeline import train_batches
+from bot_jax.early import start_early
 from bot_jax.evaluate import evaluated_variables, make_evaluate
 from bot_jax.interrupt import Interrupted, catch_signals
-from bot_jax.progress import ProgressLine, Stopwatch, format_duration, print_table
+from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
 from bot_jax.setup import Setup, describe_model, describe_run, make_setup
 from bot_jax.step import make_train_step, zero_metrics
 
@@ -23,6 +24,8 @@ AHEAD = 2
 # Steps that the host may be ahead of the device: enough to keep it busy, few enough that
 # batches waiting on the device do not fill its memory.
 IN_FLIGHT = 4
+# Steps before an evaluation at which its first batch begins to be read.
+READ_EARLY = 8
 # So many steps in a row without a finite gradient are a failure with a static loss scale too.
 OVERFLOWS = 10
 
@@ -31,8 +34,13 @@ class TrainingFailed(Exception):
     """The run cannot go on; what was saved before is intact. Exit code 1."""
 
 
-def train(config, directory: Path) -> dict:
+def train(config, directory: Path, began: float | None = None) -> dict:
     """Trains, evaluates and saves, from the last checkpoint in `directory` or from the start.
+
+    Args:
+      config: the whole configuration.
+      directory: the workdir.
+      began: when the program did, by `time.perf_counter`; default now.
 
     Returns:
       The final result, as in result.json.
@@ -42,6 +50,8 @@ def train(config, directory: Path) -> dict:
       TrainingFailed: the loss is no longer finite.
       Interrupted: SIGTERM or SIGINT; the state was saved.
     """
+    start_up = StartUp(time.perf_counter() if began is None else began)
+    start_up.finished("imports")
     workdir.check_workdir(directory, config)
     finished = results.read(directory)
     if finished:
@@ -51,6 +61,7 @@ def train(config, directory: Path) -> dict:
     workdir.write_config(directory, config)
     print_table("Model", describe_model(setup))
     print_table("Run", describe_run(config, setup))
+    start_up.finished("set-up")
     with contextlib.ExitStack() as stack:
         signal_received = stack.enter_context(catch_signals())
         checkpoints = stack.enter_context(
@@ -65,7 +76,9 @@ def train(config, directory: Path) -> dict:
         else:
             state = checkpoints.restore(setup.state_shapes, setup.layout)
             print(f"Going on after step {checkpoints.latest_step:,}.", flush=True)
-        run = _Run(config, setup, directory, checkpoints, signal_received, int(state.step))
+        start = int(state.step)
+        start_up.finished("weights")
+        run = _Run(config, setup, directory, checkpoints, signal_received, start, start_up)
         stack.callback(run.close)
         return run.go(state)
 
@@ -73,15 +86,18 @@ def train(config, directory: Path) -> dict:
 class _Run:
     """The loop and what it keeps track of on the host."""
 
-    def __init__(self, config, setup: Setup, directory, checkpoints, signal_received, start):
+    def __init__(
+        self, config, setup: Setup, directory, checkpoints, signal_received, start, start_up
+    ):
         self.config, self.setup, self.directory = config, setup, directory
         self.checkpoints, self.signal_received = checkpoints, signal_received
-        self.start = start
+        self.start, self.start_up = start, start_up
         self.writer = workdir.MetricsWriter(directory, start)
         self.progress = ProgressLine(setup.total_steps, start)
         self.stopwatch = Stopwatch(start)
         layout = parallel.evaluation_layout(config.eval_batch_size, setup.layout.mesh)
-        self.evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
+        self.read, self.evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
+        self.early_batches = None  # of the coming evaluation, where they are being read already
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.unread = None  # (step, metrics on the device) that were not yet written
         self.skipped_images = workdir.read_skipped_images(directory)
@@ -106,19 +122,27 @@ class _Run:
             # A signal came before the evaluation that was due at this step.
             evaluation = self._evaluate(self.start, state)
             self._save(self.start, state, evaluation)
-        batches = self._device_batches()
         if self.start < setup.total_steps:
             self.progress.line("Compiling the training step ...")
+            batches = start_early(self._device_batches())
+            train_step.lower(state, self._batch_like()).compile()
+            self.start_up.finished("compilation")
         self.stopwatch.restart(self.start)
         for step in range(self.start + 1, setup.total_steps + 1):
             started = time.perf_counter()
             batch = next(batches)
             self.stopwatch.waited(time.perf_counter() - started)
+            if step == self.start + 1:
+                self.start_up.finished("first batch")
             state, done = train_step(state, batch)
             self.in_flight.append((step, done))
             if step == self.start + 1:
                 jax.block_until_ready(done)
-                self.progress.line(f"First step after {self.stopwatch.restart(step):.1f} s.")
+                self._started(step)
+            if self.early_batches is None and any(
+                self._evaluates(step + ahead) for ahead in range(READ_EARLY)
+            ):
+                self.early_batches = start_early(self.read())
             if step % config.log_every_steps == 0 or step == setup.total_steps:
                 while self.unread is not None:
                     self._wait_for_oldest()
@@ -131,13 +155,28 @@ class _Run:
             if self._evaluates(step) or self._saves(step) or self.signal_received():
                 while self.in_flight:
                     self._wait_for_oldest()
-                self._check(step, state.metrics)
+                self._check(step, jax.device_get(state.metrics))
                 self.stopwatch.pause()
                 evaluation = self._evaluate(step, state) if self._evaluates(step) else None
                 self._save(step, state, evaluation)
                 self.stopwatch.go_on()
         self.checkpoints.wait()
         return self._finish(state, evaluation)
+
+    def _batch_like(self):
+        size = self.config.data.image_size
+        examples = {
+            "image": ((size, size, 3), jnp.uint8),
+            "label": ((), jnp.int32),
+            "sample_id": ((), jnp.uint32),
+        }
+        return parallel.batch_like(examples, self.setup.layout)
+
+    def _started(self, step):
+        self.start_up.finished("first step")
+        self.progress.line(str(self.start_up))
+        self.writer.write("timing", step, self._epoch(step), "start", self.start_up.scalars())
+        self.stopwatch.restart(step)
 
     def _is_due(self, done):
         return len(self.in_flight) > IN_FLIGHT or done.is_ready()
@@ -165,7 +204,10 @@ class _Run:
         """Saves where it is time to, or where a signal asks for it: then this ends the run."""
         stop = self.signal_received()
         if self._saves(step) or stop:
+            began = time.perf_counter()
             self.checkpoints.save(step, state, evaluation)
+            standstill = {"seconds": time.perf_counter() - began}
+            self.writer.write("timing", step, self._epoch(step), "checkpoint", standstill)
         if stop and not (evaluation and step == self.setup.total_steps):
             self.checkpoints.wait()
             raise Interrupted(
@@ -238,7 +280,7 @@ class _Run:
         scalars = {
             "loss": float(metrics["loss"]) / count,
             "top1": 100.0 * float(metrics["correct"]) / count,
-            "learning_rate": float(self.setup.schedule(step - 1)),
+            "learning_rate": float(metrics["learning_rate"]),
             "gradient_norm": float(metrics["gradient_norm"]) / steps,
             "skipped_steps": int(metrics["skipped"]),
             "loss_scale": float(metrics["loss_scale"]),
@@ -262,7 +304,8 @@ class _Run:
     def _evaluate(self, step, state):
         """Evaluates, or returns None where a signal came in between."""
         variables = evaluated_variables(state)
-        result = self.evaluate(variables, keep_going=lambda: not self.signal_received())
+        batches, self.early_batches = self.early_batches, None
+        result = self.evaluate(variables, batches, keep_going=lambda: not self.signal_received())
         if result is not None:
             split = self.config.data.eval_split
             scalars = {name: result[name] for name in ("top1", "top5", "loss", "num_examples")}

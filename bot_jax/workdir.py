@@ -19,10 +19,15 @@ import platform
 import subprocess
 from pathlib import Path
 
+import numpy as np
+
 from bot_jax import config as configuration
 from bot_jax.errors import InputError
 
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+# With more classes than these the confusion matrix is written as the pairs that occur.
+MATRIX_CLASSES = 2000
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -144,15 +149,33 @@ def _lines_until(file, step):
             yield line
 
 
-def write_confusion(path: Path, split: str, class_names, confusion) -> None:
-    """Writes confusion_SPLIT.csv: a row for each true class, a column for each predicted one."""
+def write_confusion(path: Path, split: str, class_names, classes) -> None:
+    """Writes confusion_SPLIT.csv: a row for each true class, a column for each predicted one.
+
+    With more than `MATRIX_CLASSES` classes: a row for each pair of classes that occurs.
+
+    Args:
+      path: the workdir.
+      split: name of the split.
+      class_names: name of each class.
+      classes: int [n, 2], the true and the predicted class of each example.
+    """
+    pairs, counts = np.unique(classes, axis=0, return_counts=True)
+    if len(class_names) > MATRIX_CLASSES:
+        header = ["true", "predicted", "count"]
+        rows = [
+            [class_names[true], class_names[predicted], count]
+            for (true, predicted), count in zip(pairs.tolist(), counts.tolist(), strict=True)
+        ]
+    else:
+        header = ["true \\ predicted", *class_names]
+        matrix = np.zeros((len(class_names),) * 2, int)
+        matrix[pairs[:, 0], pairs[:, 1]] = counts
+        rows = [[name, *row] for name, row in zip(class_names, matrix.tolist(), strict=True)]
     file = path / f"confusion_{split.replace('/', '_')}.csv"
     temporary = file.with_name(file.name + ".tmp")
     with temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["true \\ predicted", *class_names])
-        for name, row in zip(class_names, confusion.tolist(), strict=True):
-            writer.writerow([name, *row])
+        csv.writer(stream).writerows([header, *rows])
     os.replace(temporary, file)
 
 

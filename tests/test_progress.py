@@ -18,7 +18,7 @@ def test_stopwatch_leaves_pauses_out(monkeypatch):
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     watch = progress.Stopwatch(10)
     now[0] += 5
-    assert watch.restart(10) == 5  # compiling
+    watch.restart(10)  # compiled
     now[0] += 2
     watch.waited(0.5)
     assert watch.window(14) == (2.0, 0.25)  # 4 steps in 2 s, 0.5 s of them waiting
@@ -29,6 +29,17 @@ def test_stopwatch_leaves_pauses_out(monkeypatch):
     now[0] += 1
     assert watch.window(20) == (3.0, 0.0)
     assert watch.pace() == 10 / 4
+
+
+def test_start_up_names_its_parts(monkeypatch):
+    now = [107.5]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    start_up = progress.StartUp(100.0)
+    start_up.finished("imports")
+    now[0] += 0.25
+    start_up.finished("set-up")
+    assert start_up.scalars() == {"imports": 7.5, "set-up": 0.25, "total": 7.75}
+    assert str(start_up) == "First step after 7.8 s: imports 7.5, set-up 0.2."
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys):

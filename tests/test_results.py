@@ -18,10 +18,10 @@ RESULT = {
 
 def test_written_and_read_again(tmp_path):
     assert results.read(tmp_path) is None
-    evaluation = {"confusion": np.array([[3, 1], [0, 4]])}
+    evaluation = {"classes": np.array([[1, 1], [0, 1], [0, 0], [1, 1]])}
     results.write(tmp_path, ("cat", "dog"), RESULT, evaluation)
     assert results.read(tmp_path) == RESULT
-    assert (tmp_path / "confusion_test.csv").read_text().endswith("dog,0,4\n")
+    assert (tmp_path / "confusion_test.csv").read_text().endswith("dog,0,2\n")
     results.write(tmp_path, ("cat", "dog"), RESULT, evaluation, "evaluation_test")
     assert json.loads((tmp_path / "evaluation_test.json").read_text()) == RESULT
 

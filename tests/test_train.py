@@ -63,6 +63,7 @@ def stop_at(monkeypatch, step, number=signal.SIGTERM):
                 os.kill(os.getpid(), number)
             return train_step(state, batch)
 
+        counting.lower = train_step.lower
         return counting
 
     monkeypatch.setattr(train, "make_train_step", make_step)
@@ -96,7 +97,37 @@ def test_what_a_run_leaves_behind(config, uninterrupted):
     confusion = (directory / "confusion_validation.csv").read_text().splitlines()
     assert len(confusion) == 11
     assert json.loads((directory / "config.json").read_text())["batch_size"] == 64
-    assert len(lines(directory, "timing")) == 6
+    timing = lines(directory, "timing")
+    assert [w["split"] for w in timing].count("train") == 6
+    assert timing[0]["split"] == "start"
+    parts = {"imports", "set-up", "weights", "compilation", "first batch", "first step"}
+    assert timing[0].keys() - {"step", "epoch", "split"} == parts | {"total"}
+    assert timing[0]["total"] == pytest.approx(sum(timing[0][part] for part in parts), rel=1e-3)
+    assert [w["step"] for w in timing if w["split"] == "checkpoint"] == [6, 12, 18, 22]
+
+
+def test_nothing_but_batches_goes_to_the_device_while_training(config, tmp_path, monkeypatch):
+    """And those are sent by name (`jax.device_put`), not found among a function's arguments."""
+    make, wait = train.make_train_step, train._Run._wait_for_oldest
+
+    def make_step(*arguments):
+        train_step = make(*arguments)
+
+        def first_then_guarded(state, batch):
+            jax.config.update("jax_transfer_guard_host_to_device", "disallow")
+            return train_step(state, batch)
+
+        first_then_guarded.lower = train_step.lower
+        return first_then_guarded
+
+    waits = []
+    monkeypatch.setattr(train, "make_train_step", make_step)
+    monkeypatch.setattr(train._Run, "_wait_for_oldest", lambda run: waits.append(1) or wait(run))
+    try:
+        result = train.train(config, tmp_path)
+    finally:
+        jax.config.update("jax_transfer_guard_host_to_device", "allow")
+    assert result["step"] == len(waits) == 22
 
 
 # At step 7 nothing else is due, at step 11 an evaluation.

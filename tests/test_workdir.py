@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -68,14 +69,26 @@ def test_skipped_images_are_remembered(tmp_path):
     assert workdir.read_skipped_images(tmp_path) == {"a.jpg", "b c.jpg"}
 
 
-def test_confusion_matrix_names_its_classes(tmp_path):
-    import numpy as np
+CLASSES = np.array([[0, 0], [1, 1], [0, 1], [0, 0], [1, 1], [0, 0]])
 
-    workdir.write_confusion(tmp_path, "test", ("cat", "dog, big"), np.array([[3, 1], [0, 2]]))
+
+def test_confusion_matrix_names_its_classes(tmp_path):
+    workdir.write_confusion(tmp_path, "test", ("cat", "dog, big"), CLASSES)
     assert (tmp_path / "confusion_test.csv").read_text().splitlines() == [
         'true \\ predicted,cat,"dog, big"',
         "cat,3,1",
         '"dog, big",0,2',
+    ]
+
+
+def test_confusion_of_very_many_classes_is_a_list_of_pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir, "MATRIX_CLASSES", 1)
+    workdir.write_confusion(tmp_path, "test", ("cat", "dog, big"), CLASSES)
+    assert (tmp_path / "confusion_test.csv").read_text().splitlines() == [
+        "true,predicted,count",
+        "cat,cat,3",
+        'cat,"dog, big",1',
+        '"dog, big","dog, big",2',
     ]
 
 
