@@ -103,10 +103,11 @@ def main():
 
     def run():
         nonlocal state
-        state = step(state, images, labels)
+        for _ in range(flags.units):
+            state = step(state, images, labels)
         jax.block_until_ready(state)
 
-    for _ in range(2):
+    for _ in range(flags.warm_up):
         run()
     worker.serve(run)
 

@@ -35,7 +35,7 @@ def main():
             state, done = step(state, batch)
         jax.block_until_ready(done)
 
-    for _ in range(2):
+    for _ in range(flags.warm_up):
         run()
     worker.serve(run)
 

@@ -7,6 +7,8 @@ from configs import default
 def make_config(flags):
     """`configs/default.py` with the work of the flags; no colour jitter, PCA noise or groups."""
     config = default.get_config()
+    with config.unlocked():
+        config.name = "benchmark"
     config.model.name = flags.model
     config.batch_size = config.eval_batch_size = flags.batch
     config.batch_norm.group_size = 0

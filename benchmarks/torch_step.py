@@ -88,9 +88,13 @@ def main():
         functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
-    for _ in range(2):
-        step()
-    worker.serve(step)
+    def run():
+        for _ in range(flags.units):
+            step()
+
+    for _ in range(flags.warm_up):
+        run()
+    worker.serve(run)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ process, while one of them runs.
 """
 
 import argparse
+import json
 import sys
 import time
 
@@ -22,19 +23,20 @@ def parse_flags(description: str) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), required=True)
     parser.add_argument("--data", required=True, help="folder with train/ and validation/")
     parser.add_argument("--units", type=int, required=True, help="batches or steps of a run")
+    parser.add_argument("--warm-up", type=int, default=2, help="runs before the first timed one")
     return parser.parse_args()
 
 
 def serve(run) -> None:
-    """Answers every line of the standard input with the seconds that `run()` takes.
+    """Answers every line of the standard input with the seconds that `run()` takes, as JSON.
 
-    Where `run` returns a number, that is taken in place of the time from its start to its end.
+    Where `run` returns something, that is the answer: seconds, or a dict of them by name.
     """
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
         own = run()
-        print(f"{time.perf_counter() - start if own is None else own:.6f}", flush=True)
+        print(json.dumps(time.perf_counter() - start if own is None else own), flush=True)
 
 
 def seconds_of(batches, units: int) -> float:

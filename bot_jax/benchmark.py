@@ -1,4 +1,4 @@
-"""Times this project's training step beside others, on the same work and in the same minutes.
+"""Times this project beside others, on the same work and in the same minutes.
 
 python -m bot_jax.benchmark --part step --model resnet18_d --image-size 64 --batch 64
 
@@ -8,73 +8,90 @@ ratio of times within a round.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from bot_jax.contestants import FOLDER, Starter, Worker
 from bot_jax.errors import InputError
 
 _EPILOG = """\
-example:
+examples:
   python -m bot_jax.benchmark --part step --model resnet50_b --image-size 224 --batch 16 \\
       --rounds 9 --json step.json
+  python -m bot_jax.benchmark --part input --data PHOTOS --image-size 224 --batch 64
 
-Contestants: this project; the step of Flax's ImageNet example; PyTorch, if it is installed, or in
-the environment whose Python --torch-python names.
+parts:
+  step     the compiled training step           beside Flax's ImageNet example, PyTorch
+  input    files to batches: crop, flip, jitter beside torchvision's loader, full decoding
+  loop     the training loop, a checkpoint      beside its bare compiled step
+  eval     files to the accuracy                beside PyTorch and torchvision's loader
+  startup  to the end of the first step         beside a second start, Flax's example, PyTorch
+
+PyTorch is timed where it is installed, or in the environment whose Python --torch-python names.
 """
-_FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 OURS = "bot_jax"
 
 
-class Worker:
-    """A contestant in a process of its own, see benchmarks/worker.py."""
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What is timed.
 
-    def __init__(self, name: str, command: list[str]):
-        """Starts the process and waits until it is ready.
+    Attributes:
+      work: what one run of a contestant is, with fields of the flags.
+      units: batches or steps of a run, unless --units says otherwise.
+      scripts: contestant -> its program in benchmarks/, ours first.
+      torch: the same for programs that need PyTorch.
+      reads_images: whether a folder of photographs is needed.
+    """
 
-        Raises:
-          InputError: it ended instead.
-        """
-        self.name = name
-        # No flags of the caller's, such as several devices of one CPU.
-        environment = os.environ | {"PYTHONPATH": str(_FOLDER.parent), "XLA_FLAGS": ""}
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=_FOLDER,
-            env=environment,
-        )
-        if self._answer() != "ready":
-            raise InputError(f"{name} cannot be timed: it does not say that it is ready.")
+    work: str
+    units: int
+    scripts: dict[str, str]
+    torch: dict[str, str] = dataclasses.field(default_factory=dict)
+    reads_images: bool = False
 
-    def _answer(self) -> str:
-        line = self._process.stdout.readline().strip()
-        if not line:
-            error = self._process.communicate()[1].strip().splitlines()
-            raise InputError(f"{self.name} cannot be timed: {error[-1] if error else 'it ended'}")
-        return line
 
-    def run(self) -> float:
-        """Runs once; returns the seconds that it took.
-
-        Raises:
-          InputError: the process ended instead.
-        """
-        self._process.stdin.write("run\n")
-        self._process.stdin.flush()
-        return float(self._answer())
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.communicate()
+PARTS = {
+    "step": Part(
+        "{units} training step(s)",
+        1,
+        {OURS: "our_step.py", "flax example": "flax_step.py"},
+        {"pytorch": "torch_step.py"},
+    ),
+    "input": Part(
+        "{units} batches of crops, flipped and jittered",
+        20,
+        {OURS: "our_input.py", "full decoding": "decode_input.py"},
+        {"torchvision": "torch_input.py"},
+        reads_images=True,
+    ),
+    "loop": Part(
+        "{units} training steps",
+        10,
+        {OURS: "our_loop.py", "bare step": "our_step.py"},
+        reads_images=True,
+    ),
+    "eval": Part(
+        "the evaluation of {units} batches",
+        4,
+        {OURS: "our_eval.py"},
+        {"pytorch": "torch_eval.py"},
+        reads_images=True,
+    ),
+    "startup": Part(
+        "from the start to the end of the first step",
+        1,
+        {"flax example": "flax_step.py"},
+        {"pytorch": "torch_step.py"},
+    ),
+}
 
 
 def summarize(seconds: dict[str, list[float]]) -> list[dict]:
@@ -92,28 +109,77 @@ def summarize(seconds: dict[str, list[float]]) -> list[dict]:
     return rows
 
 
-def print_rows(rows: list[dict]) -> None:
-    """Prints the table of `summarize`."""
+def print_rows(rows: list[dict], images: int) -> None:
+    """Prints the table of `summarize`; `images`: of a run, 0 where they do not count."""
     width = max(len(row["name"]) for row in rows)
-    print(f"\n  {'':<{width}}  {'seconds':>8}  {'least .. most':>17}  ours to it   least .. most")
+    pace = f"  {'images/s':>8}" if images else ""
+    print(
+        f"\n  {'':<{width}}  {'seconds':>8}  {'least .. most':>17}{pace}"
+        "  ours to it   least .. most"
+    )
     for row in rows:
         median, least, most = row["seconds"]
         ratio, low, high = row["ours_to_it"]
+        pace = f"  {images / median:>8,.0f}" if images else ""
         print(
-            f"  {row['name']:<{width}}  {median:>8.4f}  {f'{least:.4f} .. {most:.4f}':>17}"
+            f"  {row['name']:<{width}}  {median:>8.4f}  {f'{least:.4f} .. {most:.4f}':>17}{pace}"
             f"  {ratio:>10.2f}  {f'{low:.2f} .. {high:.2f}':>14}"
         )
 
 
-def _contestants(flags):
-    arguments = ["--model", flags.model, "--image-size", str(flags.image_size)]
-    arguments += ["--batch", str(flags.batch), "--dtype", flags.dtype]
-    scripts = {OURS: "our_step.py", "flax example": "flax_step.py"}
-    commands = {name: [sys.executable, script, *arguments] for name, script in scripts.items()}
-    has_torch = [flags.torch_python, "-c", "import torch"]
-    if subprocess.run(has_torch, capture_output=True, check=False).returncode == 0:
-        commands["pytorch"] = [flags.torch_python, "torch_step.py", *arguments]
-    return commands
+def write_photographs(folder: Path, count: int = 512) -> None:
+    """Writes smooth random JPEG images of 400x533, in train/CLASS/ and validation/CLASS/."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        directory = folder / ("validation" if i % 8 == 0 else "train") / f"class{i % 2}"
+        directory.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (14, 11, 3), np.uint8))
+        noise = rng.normal(0, 8, (533, 400, 3))
+        pixels = np.asarray(coarse.resize((400, 533), Image.Resampling.BICUBIC)) + noise
+        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        image.save(directory / f"{i}.jpg", quality=75)
+
+
+def _startup_contestants(flags, commands, scratch):
+    """Ours twice: with an empty cache of compiled programs, and with that of the first start."""
+    ours = [sys.executable, "-m", "bot_jax.main", "--config", str(FOLDER / "startup.py")]
+    ours += ["--workdir", "{new}/run", f"--config.model.name={flags.model}"]
+    ours += [f"--config.batch_size={flags.batch}", f"--config.data.image_size={flags.image_size}"]
+    ours += [f"--config.precision.compute={flags.dtype}", "--compile-cache"]
+    kept = f"{scratch}/compiled"
+    print("Filling the cache of compiled programs ...", flush=True)
+    Starter("", [*ours, kept], "First step").run()
+    return [
+        Starter(OURS, [*ours, "{new}/compiled"], "First step"),
+        Starter("a second start", [*ours, kept], "First step"),
+        *(Starter(name, [*c, "--warm-up=1"], "ready") for name, c in commands.items()),
+    ]
+
+
+def _contestants(flags, scratch):
+    part = PARTS[flags.part]
+    arguments = [f"--model={flags.model}", f"--image-size={flags.image_size}"]
+    arguments += [f"--batch={flags.batch}", f"--dtype={flags.dtype}"]
+    arguments += [f"--data={flags.data}", f"--units={flags.units}"]
+    commands = {name: [sys.executable, file, *arguments] for name, file in part.scripts.items()}
+    needs = "import torchvision" if part.reads_images else "import torch"
+    if part.torch:
+        done = subprocess.run([flags.torch_python, "-c", needs], capture_output=True, check=False)
+        if done.returncode == 0:
+            for name, file in part.torch.items():
+                commands[name] = [flags.torch_python, file, *arguments]
+        else:
+            print(f"Without {', '.join(part.torch)}: `{needs}` fails in {flags.torch_python}.")
+    if flags.part == "startup":
+        return _startup_contestants(flags, commands, scratch)
+    workers = []
+    for name, command in commands.items():
+        print(f"Starting {name} ...", flush=True)
+        workers.append(Worker(name, command, scratch))
+    return workers
 
 
 def _versions(torch_python):
@@ -124,57 +190,81 @@ def _versions(torch_python):
     return versions() | ({"torch": done.stdout.strip()} if done.returncode == 0 else {})
 
 
-def main(arguments=None) -> int:
-    """Runs the command and returns its exit code."""
+def _parse(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m bot_jax.benchmark",
-        description="Times this project's training step beside others.",
+        description="Times this project beside others.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--part", choices=("step",), default="step", help="what to time")
+    parser.add_argument("--part", choices=PARTS, default="step", help="what to time (step)")
     parser.add_argument("--model", default="resnet50_b", help="resnet20_cifar, resnet50_b, ...")
     parser.add_argument("--image-size", type=int, default=224, metavar="PIXELS")
     parser.add_argument("--batch", type=int, default=16, metavar="N")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="train/CLASS/*.jpg (default: made-up photographs)"
+    )
+    parser.add_argument("--units", type=int, metavar="N", help="batches or steps of a run")
     parser.add_argument("--rounds", type=int, default=7, metavar="N")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     flags = parser.parse_args(arguments)
-    if not _FOLDER.is_dir():
+    flags.units = flags.units or PARTS[flags.part].units
+    return flags
+
+
+def _rounds(flags, scratch: Path) -> dict[str, list[float]]:
+    """Seconds of each contestant, by round."""
+    if flags.data is None and PARTS[flags.part].reads_images:
+        print("Writing photographs ...", flush=True)
+        flags.data = scratch / "photographs"
+        write_photographs(flags.data)
+    flags.data = flags.data and flags.data.absolute()
+    seconds: dict[str, list[float]] = {}
+    contestants = _contestants(flags, scratch)
+    try:
+        for i in range(flags.rounds):
+            newest = {}
+            for contestant in contestants:
+                newest |= contestant.run()
+            for name, own in newest.items():
+                seconds.setdefault(name, []).append(own)
+            text = "  ".join(f"{name} {own:.3f} s" for name, own in newest.items())
+            print(f"round {i + 1}/{flags.rounds}  {text}", flush=True)
+    finally:
+        for contestant in contestants:
+            contestant.close()
+    return seconds
+
+
+def main(arguments=None) -> int:
+    """Runs the command and returns its exit code."""
+    flags = _parse(arguments)
+    if not FOLDER.is_dir():
         print("Error: benchmarks/ is not beside bot_jax/: use a checkout.", file=sys.stderr)
         return 2
-    workers = []
+    part = PARTS[flags.part]
     try:
-        for name, command in _contestants(flags).items():
-            print(f"Starting {name} ...", flush=True)
-            workers.append(Worker(name, command))
-        seconds = {worker.name: [] for worker in workers}
-        for i in range(flags.rounds):
-            for worker in workers:
-                seconds[worker.name].append(worker.run())
-            newest = "  ".join(f"{name} {own[-1]:.3f} s" for name, own in seconds.items())
-            print(f"round {i + 1}/{flags.rounds}  {newest}", flush=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            seconds = _rounds(flags, Path(scratch))
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
-    finally:
-        for worker in workers:
-            worker.close()
     rows = summarize(seconds)
     print(
-        f"\nOne training step of {flags.model}, {flags.image_size} pixels, batch {flags.batch}, "
-        f"{flags.dtype}, {os.cpu_count()} x {platform.processor() or platform.machine()}"
+        f"\n{part.work.format(units=flags.units)}: {flags.model}, {flags.image_size} pixels, batch "
+        f"{flags.batch}, {flags.dtype}, {os.cpu_count()} x "
+        f"{platform.processor() or platform.machine()}"
     )
-    print_rows(rows)
+    print_rows(rows, flags.units * flags.batch if flags.part in ("input", "eval") else 0)
     if flags.json:
-        work = {
-            name: getattr(flags, name) for name in ("part", "model", "image_size", "batch", "dtype")
-        }
+        names = ("part", "model", "image_size", "batch", "dtype", "units")
+        work = {name: getattr(flags, name) for name in names}
         result = work | {"rows": rows, "rounds": seconds, "versions": _versions(flags.torch_python)}
         flags.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0

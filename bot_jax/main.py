@@ -43,6 +43,12 @@ def _parse(arguments):
         default="train",
         help="evaluate: the newest checkpoint of DIR, on config.data.eval_split",
     )
+    parser.add_argument(
+        "--compile-cache",
+        metavar="DIR",
+        help="keep compiled programs there for the next start; 'off': keep none (default: "
+        "~/.cache/bot_jax/compiled with an accelerator, off on a CPU)",
+    )
     flags, rest = parser.parse_known_args(arguments)
     return flags, split_overrides(parser, rest)
 
@@ -70,8 +76,10 @@ def _run(flags, config):
     # Orbax warns, through absl, of things that are meant, such as a checkpoint without metrics.
     logging.getLogger("absl").setLevel(logging.ERROR)
     from bot_jax import evaluate, results, train
+    from bot_jax.compile_cache import use_compile_cache
     from bot_jax.interrupt import Interrupted
 
+    use_compile_cache(flags.compile_cache)
     try:
         if flags.mode == "evaluate":
             result, file = evaluate.evaluate_checkpoint(config, flags.workdir)

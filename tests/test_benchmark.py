@@ -1,9 +1,9 @@
-import sys
+import json
 
 import pytest
+from PIL import Image
 
 from bot_jax import benchmark
-from bot_jax.errors import InputError
 
 
 def test_ratios_are_of_the_same_round():
@@ -16,40 +16,50 @@ def test_ratios_are_of_the_same_round():
 
 
 def test_the_table(capsys):
-    benchmark.print_rows(benchmark.summarize({"bot_jax": [1.0], "flax example": [4.0]}))
+    rows = benchmark.summarize({"bot_jax": [1.0], "flax example": [4.0]})
+    benchmark.print_rows(rows, images=0)
+    benchmark.print_rows(rows, images=1000)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].split()[:3] == ["flax", "example", "4.0000"]
-    assert lines[-1].split()[-4:] == ["0.25", "0.25", "..", "0.25"]
-    assert len(lines[-1]) == len(lines[-2])
+    assert lines[3].split() == [
+        "flax",
+        "example",
+        "4.0000",
+        "4.0000",
+        "..",
+        "4.0000",
+        "0.25",
+        "0.25",
+        "..",
+        "0.25",
+    ]
+    assert lines[-1].split()[-5:] == ["250", "0.25", "0.25", "..", "0.25"]
+    for title, *of_table in (lines[1:4], lines[5:8]):
+        assert {len(line) for line in of_table} == {len(title)}
 
 
-WORKER = "import time, worker; worker.serve(lambda: time.sleep(0.05))"
-
-
-def test_a_worker_runs_when_it_is_asked():
-    worker = benchmark.Worker("sleeper", [sys.executable, "-c", WORKER])
-    try:
-        assert [worker.run() > 0.05 for _ in range(2)] == [True, True]
-    finally:
-        worker.close()
-
-
-def test_a_worker_that_fails_is_named_with_its_reason():
-    with pytest.raises(InputError, match="broken cannot be timed: ValueError: no such model"):
-        benchmark.Worker("broken", [sys.executable, "-c", "raise ValueError('no such model')"])
-
-
-def test_a_worker_that_ends_in_the_middle_is_named_too():
-    code = "import worker; worker.serve(lambda: 1 / 0)"
-    worker = benchmark.Worker("broken", [sys.executable, "-c", code])
-    with pytest.raises(InputError, match="broken cannot be timed: ZeroDivisionError"):
-        worker.run()
+def test_photographs_are_made_up_where_none_are_given(tmp_path):
+    benchmark.write_photographs(tmp_path, count=16)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    assert len(files) == 16
+    assert {file.relative_to(tmp_path).parts[:2] for file in files} == {
+        ("train", "class0"),
+        ("train", "class1"),
+        ("validation", "class0"),
+    }
+    with Image.open(files[0]) as image:
+        assert image.size == (400, 533)
+    assert 20_000 < files[0].stat().st_size < 200_000
 
 
 @pytest.mark.slow
-def test_the_three_steps_run(capsys):
-    flags = ["--model=resnet20_cifar", "--image-size=32", "--batch=2", "--rounds=1"]
+@pytest.mark.parametrize("part", ["step", "input", "loop", "eval", "startup"])
+def test_every_part_runs(part, capsys, tmp_path):
+    flags = [f"--part={part}", "--model=resnet20_cifar", "--image-size=32", "--batch=8"]
+    flags += ["--rounds=1", "--units=2", f"--json={tmp_path / 'figures.json'}"]
     assert benchmark.main(flags) == 0
     printed = capsys.readouterr().out
-    assert "bot_jax" in printed
-    assert "flax example" in printed
+    rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert len(rows) >= (1 if part == "eval" else 2)
+    for row in rows:
+        assert row["name"] in printed
+        assert 0 < row["seconds"][0] < 600

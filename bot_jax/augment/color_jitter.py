@@ -142,4 +142,7 @@ def color_jitter(images, keys, flavor="gluoncv", strength=0.4):
     )
     planes = tuple(jnp.moveaxis(images, -1, 0).astype(jnp.float32))
     planes = _FLAVORS[flavor](planes, factors.T[..., None, None], keys[:, 1])
-    return jnp.stack(planes, axis=-1)
+    # The same as `jnp.stack(planes, axis=-1)`, which takes a CPU three times as long.
+    red, green, blue = (plane[..., None] for plane in planes)
+    channel = jnp.arange(3)
+    return jnp.where(channel == 0, red, jnp.where(channel == 1, green, blue))

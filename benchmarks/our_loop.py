@@ -1,0 +1,52 @@
+"""The training loop around the step, up to its checkpoint: a worker of the benchmark."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import ours
+import worker
+
+from bot_jax import train
+from bot_jax.compile_cache import use_compile_cache
+from bot_jax.data.source import make_source
+from bot_jax.setup import make_setup
+
+
+def main():
+    """Trains once, so that everything is compiled, and serves."""
+    flags = worker.parse_flags(__doc__)
+    folder = Path(tempfile.mkdtemp())
+    use_compile_cache(str(folder / "compiled"))  # each run makes its step anew
+    config = ours.make_config(flags)
+    source = make_source(config.data, "train")
+    # One batch is enough for the evaluation that ends a run.
+    sources = (source, dataclasses.replace(source, num_examples=flags.batch))
+    train.make_setup = lambda config: make_setup(config, sources=sources)
+    steps = 1 + flags.units  # the first one is not timed
+    config.epochs = steps / (source.num_examples // flags.batch)
+    config.schedule.warmup_epochs = config.eval_every_epochs = config.checkpoint.every_epochs = 0.0
+    config.log_every_steps = steps
+
+    def run():
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as directory,
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            train.train(config, Path(directory))
+            lines = (Path(directory) / "timing.jsonl").read_text().splitlines()
+        timing = {line["split"]: line for line in map(json.loads, lines)}
+        return {
+            "bot_jax": flags.units * flags.batch / timing["train"]["images_per_second"],
+            "one checkpoint": timing["checkpoint"]["seconds"],
+        }
+
+    run()
+    worker.serve(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The run whose start is timed: images that are made up, one epoch of two steps."""
+
+from configs import default
+
+
+def get_config():
+    """`configs/default.py` on synthetic images."""
+    config = default.get_config()
+    config.data.source = "synthetic"
+    config.data.num_synthetic = 128
+    config.data.num_classes = 10
+    config.epochs = 1.0
+    config.schedule.warmup_epochs = 0.0
+    config.batch_norm.group_size = 0
+    config.augment.color_jitter = config.augment.pca_noise = 0.0
+    return config
