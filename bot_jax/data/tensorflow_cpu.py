@@ -5,11 +5,15 @@ a TensorFlow that sees a GPU takes its memory away from JAX.
 """
 
 import os
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # unused here; announces itself on stderr
 
-import tensorflow as tf
+# TensorFlow imports Keras, which is a third of the time and of no use here. Asked for the old one,
+# a package of its own that is rarely there, it goes on without.
+with mock.patch.dict(os.environ, {"TF_USE_LEGACY_KERAS": "1"}):
+    import tensorflow as tf
 
 tf.config.set_visible_devices([], "GPU")
 # Many images are decoded at once; splitting the work on one of them as well only costs.
