@@ -57,6 +57,8 @@ def main():
     starts = itertools.count(0, flags.units)
 
     def run():
+        if flags.cold:
+            worker.forget_files(flags.data)
         return worker.seconds_of(device_batches(config, source, next(starts)), flags.units)
 
     run()

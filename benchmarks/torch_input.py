@@ -34,6 +34,8 @@ def main():
             )
 
     def run():
+        if flags.cold:
+            worker.forget_files(flags.data)
         iterator = batches()
         seconds = worker.seconds_of(iterator, flags.units)
         iterator.close()

@@ -7,6 +7,7 @@ process, while one of them runs.
 
 import argparse
 import json
+import os
 import sys
 import time
 
@@ -23,8 +24,21 @@ def parse_flags(description: str) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), required=True)
     parser.add_argument("--data", required=True, help="folder with train/ and validation/")
     parser.add_argument("--units", type=int, required=True, help="batches or steps of a run")
+    parser.add_argument("--cold", action="store_true", help="files leave the memory before a run")
     parser.add_argument("--warm-up", type=int, default=2, help="runs before the first timed one")
     return parser.parse_args()
+
+
+def forget_files(folder: str) -> None:
+    """Drops the files below `folder` from the system's memory, so that they are read anew."""
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            file = os.open(os.path.join(directory, name), os.O_RDONLY)
+            try:
+                os.fsync(file)
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(file)
 
 
 def serve(run) -> None:

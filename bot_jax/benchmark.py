@@ -29,7 +29,7 @@ examples:
 
 parts:
   step     the compiled training step           beside Flax's ImageNet example, PyTorch
-  input    files to batches: crop, flip, jitter beside torchvision's loader, full decoding
+  input    files to batches: crop, flip, jitter beside record files, full decoding, torchvision
   loop     the training loop, a checkpoint      beside its bare compiled step
   eval     files to the accuracy                beside PyTorch and torchvision's loader
   startup  to the end of the first step         beside a second start, Flax's example, PyTorch
@@ -37,6 +37,7 @@ parts:
 PyTorch is timed where it is installed, or in the environment whose Python --torch-python names.
 """
 OURS = "bot_jax"
+RECORDS = "from records"  # of the same images, see prepare.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ PARTS = {
     "input": Part(
         "{units} batches of crops, flipped and jittered",
         20,
-        {OURS: "our_input.py", "full decoding": "decode_input.py"},
+        {OURS: "our_input.py", RECORDS: "our_input.py", "full decoding": "decode_input.py"},
         {"torchvision": "torch_input.py"},
         reads_images=True,
     ),
@@ -159,12 +160,24 @@ def _startup_contestants(flags, commands, scratch):
     ]
 
 
+def _write_records(images: Path, scratch: Path) -> Path:
+    from bot_jax.prepare import prepare
+
+    print("Writing records ...", flush=True)
+    options = {"kind": "folder", "max_side": 512, "per_file": 1024, "on_bad_image": "error"}
+    prepare(images, scratch / "records", **options)
+    return scratch / "records"
+
+
 def _contestants(flags, scratch):
     part = PARTS[flags.part]
     arguments = [f"--model={flags.model}", f"--image-size={flags.image_size}"]
     arguments += [f"--batch={flags.batch}", f"--dtype={flags.dtype}"]
     arguments += [f"--data={flags.data}", f"--units={flags.units}"]
+    arguments += ["--cold"] if flags.cold else []
     commands = {name: [sys.executable, file, *arguments] for name, file in part.scripts.items()}
+    if RECORDS in commands:
+        commands[RECORDS].append(f"--data={_write_records(flags.data, scratch)}")
     needs = "import torchvision" if part.reads_images else "import torch"
     if part.torch:
         done = subprocess.run([flags.torch_python, "-c", needs], capture_output=True, check=False)
@@ -206,6 +219,7 @@ def _parse(arguments):
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="train/CLASS/*.jpg (default: made-up photographs)"
     )
+    parser.add_argument("--cold", action="store_true", help="input: files are not in memory yet")
     parser.add_argument("--units", type=int, metavar="N", help="batches or steps of a run")
     parser.add_argument("--rounds", type=int, default=7, metavar="N")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PYTHON")
@@ -263,7 +277,7 @@ def main(arguments=None) -> int:
     )
     print_rows(rows, flags.units * flags.batch if flags.part in ("input", "eval") else 0)
     if flags.json:
-        names = ("part", "model", "image_size", "batch", "dtype", "units")
+        names = ("part", "model", "image_size", "batch", "dtype", "units", "cold")
         work = {name: getattr(flags, name) for name in names}
         result = work | {"rows": rows, "rounds": seconds, "versions": _versions(flags.torch_python)}
         flags.json.write_text(json.dumps(result, indent=2) + "\n")

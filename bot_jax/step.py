@@ -9,6 +9,8 @@ Parameters and optimiser state are float32; the model computes in `config.precis
 batch statistics, softmax and loss are float32. All randomness is keyed by sample id.
 """
 
+from functools import partial
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,7 @@ from bot_jax.augment.pca_noise import pca_noise
 from bot_jax.loss_scale import LossScale, initial_loss_scale, update_loss_scale
 from bot_jax.losses.cross_entropy import cross_entropy
 from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
 from bot_jax.rng import Purpose, sample_keys
 
@@ -127,15 +130,13 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
       wait for without keeping a donated buffer.
     """
     policy = config.precision
+    forward = partial(model.apply, train=True, mutable=["batch_stats"])
+    if config.rematerialize:
+        forward = rematerialize(forward)
 
     def micro_batch_loss(params, batch_stats, scale, batch):
         images, targets, credit = prepare_batch(config, layout, num_classes, batch)
-        logits, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            images,
-            train=True,
-            mutable=["batch_stats"],
-        )
+        logits, updated = forward({"params": params, "batch_stats": batch_stats}, images)
         losses = cross_entropy(logits, targets)
         correct = jnp.sum(jnp.take_along_axis(credit, jnp.argmax(logits, -1)[:, None], axis=-1))
         sums = {"loss": jnp.sum(losses), "correct": correct}

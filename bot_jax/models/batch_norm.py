@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.errors import InputError
+from bot_jax.models.rematerialize import keep
 from bot_jax.models.sharding import vary_like
 
 
@@ -119,7 +120,7 @@ def _normalize(x, scale, bias, epsilon, relu, groups):
 
 
 def _normalize_forward(x, scale, bias, epsilon, relu, groups):
-    mean, var = _statistics(x, groups)
+    mean, var = map(keep, _statistics(x, groups))
     deviation = jax.lax.rsqrt(var + epsilon)
     y = _affine(x, _per_example(mean, x), _per_example(deviation * scale, x), bias, relu)
     return (y.astype(x.dtype), mean, var), (x, mean, deviation, scale, bias)

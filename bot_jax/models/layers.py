@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from bot_jax.models.batch_norm import at_least_float32
 from bot_jax.models.convolution import convolve
+from bot_jax.models.rematerialize import keep
 
 
 class Conv(nn.Module):
@@ -33,7 +34,7 @@ class Conv(nn.Module):
         """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), features]."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        return keep(convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride))
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -42,7 +43,7 @@ def max_pool(x: jax.Array) -> jax.Array:
     [b, H, W, c] -> [b, ceil(H / 2), ceil(W / 2), c]. Where a window's maximum occurs more than
     once, the first has the gradient, in reading order.
     """
-    return _max_pool(x)
+    return keep(_max_pool(x))
 
 
 def _xla_max_pool(x):
