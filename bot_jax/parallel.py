@@ -71,6 +71,8 @@ class Layout:
     @property
     def batch_norm_groups(self) -> BatchNormGroups:
         """What the batch-norm layers need to know, for use inside `sharded`."""
+        if self.members == 1:
+            return BatchNormGroups(local=self.local_groups)
         return BatchNormGroups(
             local=self.local_groups, mean_over_members=lambda x: jax.lax.pmean(x, MEMBER)
         )

@@ -134,3 +134,17 @@ def test_the_step_compiled_for_a_gpu(mode, tmp_path, capsys):
         assert result["collectives"] >= 1
         assert result["collective_bytes"] > result["state"] / 3
         assert result["largest_batch"] > 64
+
+
+@needs_plugin
+def test_eight_gpus_share_a_step_in_few_collectives(tmp_path):
+    arguments = [
+        *FLAGS,
+        "--devices=8",
+        f"--json={tmp_path / 'plan.json'}",
+        "--config.model.options.width=8",
+        "--config.batch_norm.group_size=8",
+    ]
+    assert plan.main(arguments) == 0
+    result = json.loads((tmp_path / "plan.json").read_text())
+    assert result["collectives"] <= 4

@@ -7,6 +7,7 @@ import pytest
 
 from bot_jax import parallel
 from bot_jax import step as step_module
+from bot_jax.hlo import read_kernels
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models.registry import get_model
 from bot_jax.optim.no_bias_decay import decay_mask
@@ -232,6 +233,15 @@ def test_a_step_that_is_not_finite_is_noted_and_leaves_the_weights_alone(tiny_co
     assert_same(good.batch_stats, bad.batch_stats, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("devices", [1, 8])
+def test_rematerialising_changes_nothing(tiny_config, tiny_model, devices):
+    plain = run(tiny_config, devices=devices)
+    tiny_config.rematerialize = True
+    again = run(tiny_config, devices=devices)
+    assert_same(plain.params, again.params)
+    assert_same(plain.batch_stats, again.batch_stats)
+
+
 def eval_totals(variables, batches, devices):
     layout = parallel.make_layout(BATCH, devices=jax.devices()[:devices])
     layout = parallel.evaluation_layout(BATCH, layout.mesh)
@@ -278,3 +288,26 @@ def test_equal_or_broken_logits_do_not_count_as_correct(tiny_model):
         head = {name: np.full(x.shape, value) for name, x in variables["params"]["head"].items()}
         broken = {**variables, "params": {**variables["params"], "head": head}}
         assert eval_totals(broken, [batch], 1)[0]["top1"] == expected
+
+
+def test_devices_exchange_gradients_and_statistics_once(tiny_config, tiny_model):
+    """The bytes of all collectives of the compiled step; the CPU does not join them into few."""
+    layout = parallel.make_layout(BATCH, group_size=4, devices=jax.devices()[:8])
+    model = get_model("tiny", num_classes=10, bn_groups=layout.batch_norm_groups)
+    optimizer = make_optimizer(tiny_config.optimizer, lambda step: 0.1, decay_mask)
+    state = jax.eval_shape(lambda: step_module.create_state(tiny_config, model, optimizer, 0))
+    train_step = step_module.make_train_step(
+        tiny_config, model, optimizer, lambda step: 0.1, layout, 10
+    )
+    examples = {
+        "image": ((8, 8, 3), np.uint8),
+        "label": ((), np.int32),
+        "sample_id": ((), np.uint32),
+    }
+    batch = parallel.batch_like(examples, layout)
+    lowered = train_step.lower(parallel.replicated_like(state, layout), batch)
+    kernels = read_kernels(lowered.compile().as_text())
+    moved = sum(k.times * k.bytes for k in kernels if k.kind == "collective")
+    averaged = sum(x.size for x in jax.tree.leaves((state.params, state.batch_stats)))
+    sums = 3  # loss, correct, count
+    assert moved == 4 * (averaged + sums)
