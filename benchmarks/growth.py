@@ -31,6 +31,9 @@ LABELS = {
     "devices": "host devices (same cores)",
 }
 REPEATS = 5
+# Labelled on the axes.
+SECONDS = (0.1, 0.2, 0.5, 1, 2, 5)
+MEGABYTES = (200, 300, 500, 700, 1000)
 
 
 def measure(point: dict) -> dict:
@@ -103,6 +106,8 @@ def plot(rows: list[dict], file: Path) -> None:
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_xticks(x, [f"{value:,}" for value in x])
+            ticks = SECONDS if axis is upper else MEGABYTES
+            axis.set_yticks(ticks, [f"{value:g}" for value in ticks])
             axis.minorticks_off()
             axis.grid(alpha=0.3, which="both")
         lower.set_xlabel(LABELS[name])

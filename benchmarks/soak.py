@@ -58,7 +58,7 @@ def run(steps: int) -> list[dict]:
 
 
 def main():
-    """Runs, plots, and says how much the memory grew after the first fifth."""
+    """Runs, plots, and says how much the memory grew after the first two fifths."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path)
     parser.add_argument("--json", type=Path, required=True)
@@ -76,10 +76,11 @@ def main():
     axis.set_title(f"{flags.steps:,} steps with evaluations and checkpoints")
     axis.grid(alpha=0.3)
     figure.savefig(flags.picture, dpi=110)
-    after = [row["bytes"] for row in rows if row["step"] >= flags.steps // 5]
+    warm = 2 * flags.steps // 5
+    after = [row["bytes"] for row in rows if row["step"] >= warm]
     tenth = max(len(after) // 10, 1)
     first, last = sum(after[:tenth]) / tenth, sum(after[-tenth:]) / tenth
-    print(f"after step {flags.steps // 5:,}: {first / 1e6:.0f} MB; at the end {last / 1e6:.0f} MB")
+    print(f"after step {warm:,}: {first / 1e6:.0f} MB; at the end {last / 1e6:.0f} MB")
     print(f"change {100 * (last / first - 1):+.1f} %, most {max(after) / 1e6:.0f} MB")
 
 

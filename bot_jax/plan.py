@@ -353,12 +353,14 @@ def _largest_batch(config, flags, plan, devices, source):
         enough = dataclasses.replace(source, num_examples=max(source.num_examples, batch_size))
         return make_plan(other, "train", devices, enough)
 
-    group = config.batch_norm.group_size or 1
-    unit = math.lcm(group, len(devices) * config.accumulation)
-    if config.batch_size % unit:
-        unit = config.batch_size
+    # Whole groups on every device and in every micro-batch, which always fits.
+    unit = (config.batch_norm.group_size or 1) * len(devices) * config.accumulation
     limit = DEFAULT_MEMORY_FRACTION * GPUS[flags.gpu].memory
-    return largest_batch(plan_of, plan, unit, limit, source.num_examples)
+    own = plan.batch_size if plan.peak <= limit else None
+    if plan.batch_size % unit:
+        plan = plan_of(unit)
+    found = largest_batch(plan_of, plan, unit, limit, source.num_examples)
+    return max(filter(None, (found, own)), default=None)
 
 
 if __name__ == "__main__":
