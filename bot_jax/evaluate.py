@@ -33,7 +33,7 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
       Two functions. `read()` returns an iterator of batches, to be given to the other one; it may
       be started early (`early.start_early`), since an evaluation begins with waiting for it.
 
-      evaluate(variables, batches=None, keep_going=None) -> results. Variables are {"params",
+      evaluate(variables, batches, keep_going) -> results. Variables are {"params",
       "batch_stats"}; batches default to `read()`. `keep_going()` is asked before every batch, and
       where it is false the function returns None. Results: top1, top5 (percent), loss (mean, nats),
       num_examples, num_bad (files that could not be decoded and were skipped) and classes (int32

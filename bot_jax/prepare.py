@@ -16,6 +16,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 from bot_jax.errors import InputError
 
@@ -114,10 +115,8 @@ def verify(destination: Path) -> int:
 def _open_splits(source: Path, kind: str) -> dict:
     """Split -> `Source`, of all splits that there are."""
     from bot_jax.data import folder, list_file
-    from configs import default
 
-    config = default.get_config().data
-    config.source, config.path = kind, str(source)
+    config = SimpleNamespace(path=str(source))
     if not source.is_dir():
         raise InputError(f"{source} is not a folder.")
     make = {"folder": folder.make, "list": list_file.make}[kind]
