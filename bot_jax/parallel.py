@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from bot_jax.compiler_options import compiler_options
 from bot_jax.errors import InputError
 from bot_jax.models.batch_norm import BatchNormGroups
 
@@ -197,7 +198,8 @@ def sharded(function: Callable, layout: Layout) -> Callable:
         )
         return mapped(carry, batch, *constants)
 
-    return jax.jit(call, donate_argnums=0)
+    options = compiler_options(layout.mesh.devices.flat[0].platform)
+    return jax.jit(call, donate_argnums=0, compiler_options=options)
 
 
 # What follows is for use inside a function given to `sharded`.

@@ -161,10 +161,9 @@ def _statistics(x, groups):
     size = x.shape[0] // groups.local
     middle = (slice(None, None, size), *(slice(n // 2, n // 2 + 1) for n in x.shape[1:-1]))
     shift = x[middle].astype(wide).reshape(groups.local, -1)
-    shifted = x.astype(wide) - _per_example(shift, x)
-    offset = _group_means(shifted, groups)
-    own_mean = shift + offset
-    own_var = jnp.maximum(_group_means(jnp.square(shifted), groups) - jnp.square(offset), 0)
+    own_mean = _group_means(x.astype(wide), groups)
+    squares = _group_means(jnp.square(x.astype(wide) - _per_example(shift, x)), groups)
+    own_var = jnp.maximum(squares - jnp.square(own_mean - shift), 0)
     mean = groups.mean_over_members(own_mean)
     var = groups.mean_over_members(own_var + jnp.square(own_mean - mean))
     return mean, var
@@ -176,13 +175,15 @@ def _group_means(x, groups):
     First of every example, then of their group, so that the large array keeps its shape: a
     reshaped one is not fused with what comes before and after.
     """
-    of_examples = x.mean(range(1, x.ndim - 1))
+    of_examples = x.mean(tuple(range(1, x.ndim - 1)))
     return of_examples.reshape(groups.local, -1, x.shape[-1]).mean(1)
 
 
 def _per_example(values, x):
     """Values [groups, channels] of the group of each example, [b, 1, ..., 1, channels]."""
     num_groups, channels = values.shape
+    if num_groups == 1:
+        return values.reshape(*(1 for _ in x.shape[:-1]), channels)
     size = x.shape[0] // num_groups
     values = jnp.broadcast_to(values[:, jnp.newaxis], (num_groups, size, channels))
     return values.reshape(x.shape[0], *(1 for _ in x.shape[1:-1]), channels)

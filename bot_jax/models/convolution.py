@@ -1,16 +1,17 @@
 """2-D convolution and its gradients, each in the form that the device computes fastest.
 
-On a GPU everything is left to XLA, which calls cuDNN. XLA's CPU backend is fast at ordinary
-convolutions and at matrix products, and slow at what a convolution's derivative with respect to
-its kernel asks of it (a convolution with a kernel as large as the image): there it computes
+On a GPU everything is left to XLA, which calls cuDNN. XLA's CPU backend has libraries for matrix
+products and for ordinary convolutions, which come close to the processor's peak, and slow loops
+for most else; so there
 
-    forward          convolution; on maps of a few pixels one product, and so its gradients
-    gradient of x    at stride 1, forward with the kernel turned by 180 degrees
-    gradient of w    for every kernel tap (i, j), one product over all pixels p of all images:
-                     dw[i, j] = dy[p]^T x[p * stride + (i, j)], transposed at the end.
-                     It goes over a few images at a time, so that they stay in the cache.
+    1x1 kernels, maps of a few pixels    one product, and so both gradients
+    gradient of x, stride 1              forward, with the kernel turned by 180 degrees
+    gradient of x, other strides         that of the product: its sums of shifted slices cost
+                                         less than the zeros between the pixels of dy would
+    gradient of w                        XLA's own: forward, with images as channels
 
-The results are equal but for the order of summation.
+The results are equal but for the order of summation. `bot_jax/compiler_options.py` turns the
+libraries on.
 """
 
 from functools import partial
@@ -21,13 +22,8 @@ import jax.numpy as jnp
 from bot_jax.models.sharding import vary_like
 
 # Maps of at most so many pixels are convolved as one product on the CPU: for 2x2 pixels of 512
-# channels XLA's convolution takes 60 times as long, for 7x7 nearly twice.
-_FEW_PIXELS = 49
-# So many bytes of a layer's input are read at once in the gradient of the kernel. The slices
-# that it makes of them then fit into a core's second-level cache.
-_CHUNK_BYTES = 1 << 19
-# With fewer channels a product for each tap is too narrow; all taps go into one product.
-_FEW_CHANNELS = 8
+# channels XLA's convolution takes 60 times as long.
+_FEW_PIXELS, _FEW_PIXELS_HALF = 49, 4
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -83,21 +79,28 @@ def _xla(x, kernel, stride):
 
 
 def _convolve_cpu(x, kernel, stride):
-    return (_as_product if _is_small(x, stride) else _xla)(x, kernel, stride)
+    return (_as_product if _is_product(x, kernel, stride) else _xla)(x, kernel, stride)
 
 
 def _gradients_cpu(x, kernel, dy, stride):
-    if _is_small(x, stride):
-        return jax.vjp(lambda x, kernel: _as_product(x, kernel, stride), x, kernel)[1](dy)
-    if stride == 1:
-        dx = _xla(dy, kernel[::-1, ::-1].swapaxes(2, 3), stride)
-    else:
-        dx = jax.vjp(lambda x: _xla(x, kernel, stride), x)[1](dy)[0]
-    return dx, _kernel_gradient(x, dy, kernel.shape[0], stride).astype(kernel.dtype)
+    size = kernel.shape[0]
+    by_product = jax.vjp(partial(_as_product, stride=stride), x, kernel)[1]
+    if _is_product(x, kernel, stride):
+        return by_product(dy)
+    dx = _xla(dy, kernel[::-1, ::-1].swapaxes(2, 3), stride) if stride == 1 else by_product(dy)[0]
+    if size == 1:
+        return dx, by_product(dy)[1]
+    # Transposed as they are: what made them would be computed again, in an order that is slow.
+    x, dy = jax.lax.optimization_barrier((x, dy))
+    return dx, jax.vjp(lambda kernel: _xla(x, kernel, stride), kernel)[1](dy)[0]
 
 
-def _is_small(x, stride):
-    return -(-x.shape[1] // stride) * -(-x.shape[2] // stride) <= _FEW_PIXELS
+def _is_product(x, kernel, stride):
+    """In half types oneDNN's convolution is the faster one, but for the fewest pixels."""
+    pixels = -(-x.shape[1] // stride) * -(-x.shape[2] // stride)
+    if x.dtype.itemsize < 4:
+        return pixels <= _FEW_PIXELS_HALF
+    return kernel.shape[0] == 1 or pixels <= _FEW_PIXELS
 
 
 def _as_product(x, kernel, stride):
@@ -107,64 +110,14 @@ def _as_product(x, kernel, stride):
     return product.reshape(*patches.shape[:3], features_out)
 
 
-def _kernel_gradient(x, dy, size, stride):
-    """[size, size, in, out], in at least float32."""
-    batch, channels = x.shape[0], x.shape[-1]
-    part = _kernel_gradient_by_patches if channels < _FEW_CHANNELS else _kernel_gradient_by_taps
-    zeros = jnp.zeros((size, size, channels, dy.shape[-1]), _sum_dtype(x))
-    images = _images_at_once(batch, x.nbytes // batch)
-    # A large kernel is not worth adding up many times, and then the maps are small.
-    if images == batch or size == 1 or zeros.nbytes > 2 * _CHUNK_BYTES:
-        return part(x, dy, size, stride)
-
-    def add_images(total, images):
-        return total + part(*images, size, stride), None
-
-    split = [a.reshape(batch // images, images, *a.shape[1:]) for a in (x, dy)]
-    return jax.lax.scan(add_images, vary_like(zeros, dy), split)[0]
-
-
-def _kernel_gradient_by_taps(x, dy, size, stride):
-    features_in, features_out = x.shape[-1], dy.shape[-1]
-    # Transposed once and not x nine times: contracting the other way round would.
-    dy = dy.reshape(-1, features_out).T
-    products = [
-        jnp.matmul(dy, tap.reshape(-1, features_in), preferred_element_type=_sum_dtype(x)).T
-        for tap in _taps(x, size, stride)
-    ]
-    return jnp.stack(products).reshape(size, size, features_in, features_out)
-
-
-def _kernel_gradient_by_patches(x, dy, size, stride):
-    features_in, features_out = x.shape[-1], dy.shape[-1]
-    patches = _patches(x, size, stride).reshape(-1, size * size * features_in)
-    dy = dy.reshape(-1, features_out).T
-    product = jnp.matmul(dy, patches, preferred_element_type=_sum_dtype(x)).T
-    return product.reshape(size, size, features_in, features_out)
-
-
-def _images_at_once(batch, image_bytes):
-    """The largest divisor of `batch` with which a chunk has at most `_CHUNK_BYTES`, at least 1."""
-    most = max(_CHUNK_BYTES // image_bytes, 1)
-    return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
-
-
-def _sum_dtype(x):
-    return jnp.promote_types(x.dtype, jnp.float32)
-
-
-def _taps(x, size, stride):
-    """What each of the size * size kernel taps sees: [b, ceil(H / stride), ..., in] each."""
+def _patches(x, size, stride):
+    """What each kernel tap sees, side by side: [b, ceil(H / stride), ..., size * size * in]."""
     pad = size // 2
     height, width = (-(-side // stride) for side in x.shape[1:3])
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    return [
+    taps = [
         x[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
         for i in range(size)
         for j in range(size)
     ]
-
-
-def _patches(x, size, stride):
-    """The taps side by side: [b, ceil(H / stride), ceil(W / stride), size * size * in]."""
-    return jnp.concatenate(_taps(x, size, stride), axis=-1)
+    return jnp.concatenate(taps, axis=-1)
