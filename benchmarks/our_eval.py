@@ -9,6 +9,7 @@ import worker
 from bot_jax import parallel
 from bot_jax.data.source import make_source
 from bot_jax.evaluate import make_evaluate
+from bot_jax.huge_pages import use_huge_pages
 from bot_jax.setup import make_model
 from bot_jax.step import initial_variables
 
@@ -36,4 +37,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as bot_jax.main does
     main()

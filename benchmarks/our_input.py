@@ -15,6 +15,7 @@ from bot_jax.augment.color_jitter import color_jitter
 from bot_jax.augment.normalize import normalize
 from bot_jax.data.pipeline import train_batches
 from bot_jax.data.source import make_source
+from bot_jax.huge_pages import use_huge_pages
 from bot_jax.rng import Purpose, sample_keys
 
 
@@ -66,4 +67,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as bot_jax.main does
     main()

@@ -13,6 +13,7 @@ import worker
 from bot_jax import train
 from bot_jax.compile_cache import use_compile_cache
 from bot_jax.data.source import make_source
+from bot_jax.huge_pages import use_huge_pages
 from bot_jax.setup import make_setup
 
 
@@ -49,4 +50,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as bot_jax.main does
     main()

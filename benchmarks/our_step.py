@@ -6,6 +6,7 @@ import ours
 import worker
 
 from bot_jax import parallel
+from bot_jax.huge_pages import use_huge_pages
 from bot_jax.setup import make_setup
 from bot_jax.step import make_train_step
 
@@ -41,4 +42,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as bot_jax.main does
     main()

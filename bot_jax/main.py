@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot_jax.config import split_overrides
 from bot_jax.errors import InputError
+from bot_jax.huge_pages import use_huge_pages
 
 _BEGAN = time.perf_counter()
 _EPILOG = """\
@@ -96,4 +97,5 @@ def _run(flags, config):
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())
