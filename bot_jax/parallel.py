@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 
 from bot_jax.compiler_options import compiler_options
 from bot_jax.errors import InputError
-from bot_jax.models.batch_norm import BatchNormGroups
+from bot_jax.models.groups import BatchNormGroups
 
 GROUP, MEMBER = "group", "member"
 AXES = (GROUP, MEMBER)

@@ -14,8 +14,8 @@ from bot_jax.data.source import Source, make_source
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import KINDS
 from bot_jax.losses.label_smoothing import FORMS
-from bot_jax.models.batch_norm import BatchNormGroups
 from bot_jax.models.count import Counts, count
+from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.registry import get_model
 from bot_jax.optim.linear_scaling import scaled_learning_rate
 from bot_jax.optim.no_bias_decay import decay_mask

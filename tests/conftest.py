@@ -34,7 +34,8 @@ def tiny_model() -> str:
     import flax.linen as nn
     import jax.numpy as jnp
 
-    from bot_jax.models.batch_norm import BatchNorm, BatchNormGroups
+    from bot_jax.models.batch_norm import BatchNorm
+    from bot_jax.models.groups import BatchNormGroups
     from bot_jax.models.layers import Conv, classifier, global_avg_pool
     from bot_jax.models.registry import register_model
 

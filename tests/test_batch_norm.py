@@ -5,7 +5,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from bot_jax.errors import InputError
-from bot_jax.models.batch_norm import BatchNorm, BatchNormGroups
+from bot_jax.models.batch_norm import BatchNorm
+from bot_jax.models.groups import BatchNormGroups
 
 
 def numpy_batch_norm(x, scale, bias, groups):

@@ -1,6 +1,5 @@
 """Batch normalisation over groups of examples (Ioffe & Szegedy 1502.03167, algorithm 1)."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -11,35 +10,17 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.errors import InputError
+from bot_jax.models.convolution import convolve
+from bot_jax.models.groups import (
+    BatchNormGroups,
+    at_least_float32,
+    group_means,
+    over_members,
+    per_example,
+)
+from bot_jax.models.projection import project_and_normalize
 from bot_jax.models.rematerialize import keep
 from bot_jax.models.sharding import vary_like
-
-
-def identity(x):
-    """Returns `x`."""
-    return x
-
-
-def at_least_float32(dtype) -> jnp.dtype:
-    """float32 for float16 and bfloat16, otherwise `dtype` itself (float64 in parity tests)."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchNormGroups:
-    """How a device's examples are grouped for batch statistics.
-
-    Examples of one group share statistics; groups never do. The defaults make one group of
-    all examples of the one device.
-
-    Attributes:
-      local: the device's batch is split into this many consecutive groups of equal size.
-      mean_over_members: averages an array over the devices that share one group (a
-        collective); identity where every group lives on one device.
-    """
-
-    local: int = 1
-    mean_over_members: Callable[[jax.Array], jax.Array] = identity
 
 
 class BatchNorm(nn.Module):
@@ -72,15 +53,20 @@ class BatchNorm(nn.Module):
     relu: bool = False
 
     @nn.compact
-    def __call__(self, x):
-        """Returns `x` [b, ..., channels] normalised, same shape."""
-        channels = x.shape[-1:]
+    def __call__(self, x, kernel=None):
+        """Returns `x` [b, ..., channels] normalised, same shape.
+
+        With the kernel [1, 1, in, channels] of a convolution, it is what that makes of `x`
+        [b, ..., in] that is normalised, in fewer passes over memory; see `projection.py`.
+        """
+        channels = x.shape[-1:] if kernel is None else kernel.shape[-1:]
         scale = self.param("scale", self.scale_init, channels, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         x = x.astype(self.dtype)
         if not self.train or self.is_initializing():
+            x = x if kernel is None else convolve(x, kernel.astype(self.dtype), 1)
             factor = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
             y = _affine(x, running_mean.value, factor, bias, self.relu)
             return y.astype(self.dtype)
@@ -91,7 +77,12 @@ class BatchNorm(nn.Module):
                 "multiple of the group size."
             )
         scale, bias = vary_like(scale, x), vary_like(bias, x)
-        y, mean, var = _normalize(x, scale, bias, self.epsilon, self.relu, self.groups)
+        if kernel is None:
+            y, mean, var = _normalize(x, scale, bias, self.epsilon, self.relu, self.groups)
+        else:
+            kernel = vary_like(kernel.astype(self.dtype), x)
+            y, mean, var = project_and_normalize(x, kernel, scale, bias, self.epsilon, self.groups)
+            y = nn.relu(y) if self.relu else y
         for running, statistic in ((running_mean, mean), (running_var, var)):
             average = jax.lax.stop_gradient(statistic).mean(0)
             running.value = self.momentum * running.value + (1 - self.momentum) * average
@@ -122,15 +113,15 @@ def _normalize(x, scale, bias, epsilon, relu, groups):
 def _normalize_forward(x, scale, bias, epsilon, relu, groups):
     mean, var = map(keep, _statistics(x, groups))
     deviation = jax.lax.rsqrt(var + epsilon)
-    y = _affine(x, _per_example(mean, x), _per_example(deviation * scale, x), bias, relu)
+    y = _affine(x, per_example(mean, x), per_example(deviation * scale, x), bias, relu)
     return (y.astype(x.dtype), mean, var), (x, mean, deviation, scale, bias)
 
 
 def _normalize_backward(epsilon, relu, groups, saved, cotangents):
     x, mean, deviation, scale, bias = saved
     wide = at_least_float32(x.dtype)
-    g, centered = cotangents[0].astype(wide), x.astype(wide) - _per_example(mean, x)
-    factor = _per_example(deviation * scale, x)
+    g, centered = cotangents[0].astype(wide), x.astype(wide) - per_example(mean, x)
+    factor = per_example(deviation * scale, x)
     if relu:
         # The same mask twice, written in two ways: XLA would write a shared one to memory and read
         # it in both passes, which read `x` anyway.
@@ -138,13 +129,13 @@ def _normalize_backward(epsilon, relu, groups, saved, cotangents):
         g, g_dx = jnp.where(for_sums, g, 0), jnp.where(for_dx, g, 0)
     else:
         g_dx = g
-    mean_g = _group_means(g, groups)
-    mean_gz = _group_means(g * centered, groups) * deviation
+    mean_g = group_means(g, groups)
+    mean_gz = group_means(g * centered, groups) * deviation
     count = math.prod(x.shape[:-1]) // groups.local
     dbias, dscale = count * mean_g.sum(0), count * mean_gz.sum(0)
     mean_g, mean_gz = groups.mean_over_members(mean_g), groups.mean_over_members(mean_gz)
-    slope = _per_example(deviation * mean_gz, x)
-    dx = factor * (g_dx - _per_example(mean_g, x) - centered * slope)
+    slope = per_example(deviation * mean_gz, x)
+    dx = factor * (g_dx - per_example(mean_g, x) - centered * slope)
     return dx.astype(x.dtype), dscale, dbias
 
 
@@ -161,29 +152,7 @@ def _statistics(x, groups):
     size = x.shape[0] // groups.local
     middle = (slice(None, None, size), *(slice(n // 2, n // 2 + 1) for n in x.shape[1:-1]))
     shift = x[middle].astype(wide).reshape(groups.local, -1)
-    own_mean = _group_means(x.astype(wide), groups)
-    squares = _group_means(jnp.square(x.astype(wide) - _per_example(shift, x)), groups)
+    own_mean = group_means(x.astype(wide), groups)
+    squares = group_means(jnp.square(x.astype(wide) - per_example(shift, x)), groups)
     own_var = jnp.maximum(squares - jnp.square(own_mean - shift), 0)
-    mean = groups.mean_over_members(own_mean)
-    var = groups.mean_over_members(own_var + jnp.square(own_mean - mean))
-    return mean, var
-
-
-def _group_means(x, groups):
-    """Means over this device's examples and pixels of each group: [groups, channels].
-
-    First of every example, then of their group, so that the large array keeps its shape: a
-    reshaped one is not fused with what comes before and after.
-    """
-    of_examples = x.mean(tuple(range(1, x.ndim - 1)))
-    return of_examples.reshape(groups.local, -1, x.shape[-1]).mean(1)
-
-
-def _per_example(values, x):
-    """Values [groups, channels] of the group of each example, [b, 1, ..., 1, channels]."""
-    num_groups, channels = values.shape
-    if num_groups == 1:
-        return values.reshape(*(1 for _ in x.shape[:-1]), channels)
-    size = x.shape[0] // num_groups
-    values = jnp.broadcast_to(values[:, jnp.newaxis], (num_groups, size, channels))
-    return values.reshape(x.shape[0], *(1 for _ in x.shape[1:-1]), channels)
+    return over_members(own_mean, own_var, groups)

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bot_jax.models.batch_norm import at_least_float32
 from bot_jax.models.convolution import convolve
+from bot_jax.models.groups import at_least_float32
 from bot_jax.models.rematerialize import keep
 
 
@@ -30,13 +30,55 @@ class Conv(nn.Module):
     kernel_init: Callable
     stride: int = 1
     dtype: Any = jnp.float32
+    only_kernel: bool = False
 
     @nn.compact
     def __call__(self, x):
-        """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), features]."""
+        """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), features].
+
+        With `only_kernel` the kernel, for `project` to convolve with.
+        """
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        if self.only_kernel:
+            return kernel
         return keep(convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride))
+
+
+def project(x: jax.Array, conv: Callable, norm: Callable, features: int, name: str) -> jax.Array:
+    """A 1x1 convolution of stride 1 and its batch norm: [b, H, W, in] -> [b, H, W, features].
+
+    Where that makes it wider, it is done in fewer passes over memory, see `projection.py`.
+
+    Args:
+      x: the images.
+      conv, norm: `Conv` and `BatchNorm` with the model's options and the norm's name.
+      features: channels of the result.
+      name: of the convolution.
+    """
+    wider = features >= 2 * x.shape[-1]
+    y = conv(features, 1, name=name, only_kernel=wider)(x)
+    return norm()(x, kernel=y) if wider else norm()(y)
+
+
+@jax.custom_vjp
+def relu(x: jax.Array) -> jax.Array:
+    """``max(x, 0)``, whose gradient reads the result: what it is of need not be kept."""
+    return nn.relu(x)
+
+
+def _relu_forward(x):
+    y = nn.relu(x)
+    return y, y
+
+
+def _relu_backward(y, dy):
+    # Else XLA sees that x > 0 is the same, and reads all that x was computed from.
+    y, dy = jax.lax.optimization_barrier((y, dy))
+    return (jnp.where(y > 0, dy, jnp.zeros((), dy.dtype)),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
 
 
 def max_pool(x: jax.Array) -> jax.Array:

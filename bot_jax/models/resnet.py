@@ -22,7 +22,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bot_jax.models.batch_norm import BatchNorm, BatchNormGroups
+from bot_jax.models.batch_norm import BatchNorm
+from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
 from bot_jax.models.layers import (
     Conv,
@@ -30,6 +31,8 @@ from bot_jax.models.layers import (
     classifier,
     global_avg_pool,
     max_pool,
+    project,
+    relu,
 )
 from bot_jax.models.registry import register_model
 
@@ -63,7 +66,7 @@ class BasicBlock(nn.Module):
         y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, name="conv2")(y)
         y = self.norm(name="bn2", scale_init=last_scale_init(self.zero_gamma))(y)
-        return nn.relu(projection_shortcut(self, x, self.features) + y)
+        return relu(projection_shortcut(self, x, self.features) + y)
 
 
 class BottleneckBlock(nn.Module):
@@ -98,9 +101,9 @@ class BottleneckBlock(nn.Module):
         y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, stride=stride2, name="conv2")(y)
         y = self.norm(name="bn2", relu=True)(y)
-        y = self.conv(out, 1, name="conv3")(y)
-        y = self.norm(name="bn3", scale_init=last_scale_init(self.zero_gamma))(y)
-        return nn.relu(projection_shortcut(self, x, out) + y)
+        last = partial(self.norm, name="bn3", scale_init=last_scale_init(self.zero_gamma))
+        y = project(y, self.conv, last, out, name="conv3")
+        return relu(projection_shortcut(self, x, out) + y)
 
 
 def last_scale_init(zero_gamma: bool) -> Callable:
@@ -122,8 +125,11 @@ def projection_shortcut(block: nn.Module, x: jax.Array, features: int) -> jax.Ar
         return x
     if block.avg_pool_shortcut and stride == 2:
         x, stride = avg_pool(x), 1
-    x = block.conv(features, 1, stride=stride, name="shortcut_conv")(x)
-    return block.norm(name="shortcut_bn")(x)
+    # At stride 2 a 1x1 convolution sees every second pixel only.
+    x = x[:, ::stride, ::stride]
+    return project(
+        x, block.conv, partial(block.norm, name="shortcut_bn"), features, "shortcut_conv"
+    )
 
 
 class ResNet(nn.Module):

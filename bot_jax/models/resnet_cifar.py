@@ -13,9 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bot_jax.models.batch_norm import BatchNorm, BatchNormGroups
+from bot_jax.models.batch_norm import BatchNorm
+from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import Conv, classifier, global_avg_pool
+from bot_jax.models.layers import Conv, classifier, global_avg_pool, relu
 from bot_jax.models.registry import register_model
 from bot_jax.models.resnet import last_scale_init
 
@@ -47,7 +48,7 @@ class CifarBlock(nn.Module):
         y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, name="conv2")(y)
         y = self.norm(name="bn2", scale_init=last_scale_init(self.zero_gamma))(y)
-        return nn.relu(pad_shortcut(x, self.features, self.stride) + y)
+        return relu(pad_shortcut(x, self.features, self.stride) + y)
 
 
 class CifarResNet(nn.Module):

@@ -1,0 +1,107 @@
+"""A 1x1 convolution and the batch norm behind it, without reading what the convolution wrote.
+
+A 1x1 convolution is a product ``y = x w`` of pixels [P, K] and a kernel [K, C]. What a batch norm
+needs to know of y is in two small matrices, and where C is much larger than K, as at the end of a
+bottleneck block, they are had for less than a pass over y. With the means ``m = mean(x)`` [K] and
+``S = mean(x x^T)`` [K, K] over the P pixels of a group,
+
+    mean(y) = m w        var(y)_c = w_c^T (S - m m^T) w_c
+
+and with the gradient g of the result and ``Q = mean(x g^T)`` [K, C],
+
+    mean(g (y - mean(y)))_c = w_c^T (Q_c - m mean(g_c))
+
+The gradient of y is ``dy = a g + b (y - mean(y)) + c`` with a, b, c of one number a channel (see
+`batch_norm.normalize`). It is never written: its products are
+
+    dw = x^T dy = P (Q a + (S w - m mean(y)) b + m c)
+    dx = dy w^T = g (w a)^T + x (w b w^T) + (c - b mean(y)) w^T
+
+So three passes over y and two over g are saved, and y need not be kept; it costs products of
+``2 P K^2`` multiply-accumulates, half of what the convolution itself does where C = 4 K.
+
+The statistics are those of the exact product, not of its values rounded to a half type. The small
+products are computed in full float32.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from bot_jax.models.convolution import convolve
+from bot_jax.models.groups import at_least_float32, group_means, over_members, per_example
+from bot_jax.models.rematerialize import keep
+
+_product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def project_and_normalize(x, kernel, scale, bias, epsilon, groups):
+    """Batch norm, in training, of ``convolve(x, kernel, stride=1)``.
+
+    Args:
+      x: [b, ..., K]. With several devices `kernel`, `scale` and `bias` must vary as x does.
+      kernel: [1, 1, K, C], same dtype.
+      scale, bias: float32 [C].
+      epsilon: added to the variance.
+      groups: `BatchNormGroups`.
+
+    Returns:
+      y [b, ..., C] of the dtype of x; mean and biased variance of each group, [groups, C] in at
+      least float32, which have no gradient.
+    """
+    return _forward(x, kernel, scale, bias, epsilon, groups)[0]
+
+
+def _forward(x, kernel, scale, bias, epsilon, groups):
+    wide = at_least_float32(x.dtype)
+    w = kernel[0, 0].astype(wide)
+    pixels = x.reshape(groups.local, -1, x.shape[-1])
+    m = keep(group_means(x.astype(wide), groups))
+    s = _sums_of_products(pixels, pixels) / pixels.shape[1]
+    covariances = keep(s - m[:, :, jnp.newaxis] * m[:, jnp.newaxis])
+    own_mean = _product("gk,kc->gc", m, w)
+    own_var = jnp.sum(w * _product("gkl,lc->gkc", covariances, w), axis=1)
+    mean, var = map(keep, over_members(own_mean, jnp.maximum(own_var, 0), groups))
+    deviation = jax.lax.rsqrt(var + epsilon)
+    y = keep(convolve(x, kernel, 1))
+    centered = y.astype(wide) - per_example(mean, y)
+    result = (centered * per_example(deviation * scale, y) + bias).astype(x.dtype)
+    return (result, mean, var), (x, kernel, scale, m, covariances, mean, deviation)
+
+
+def _backward(epsilon, groups, saved, cotangents):
+    x, kernel, scale, m, covariances, mean, deviation = saved
+    wide = at_least_float32(x.dtype)
+    w, dy = kernel[0, 0].astype(wide), cotangents[0]
+    pixels = x.reshape(groups.local, -1, x.shape[-1])
+    g = dy.reshape(groups.local, -1, dy.shape[-1])
+    count = pixels.shape[1]
+    mean_g = group_means(dy.astype(wide), groups)
+    q = _sums_of_products(pixels, g) / count
+    outer = partial(jnp.einsum, "gk,gc->gkc")
+    mean_gz = jnp.sum(w * (q - outer(m, mean_g)), axis=1)
+    # Nothing where a device holds whole groups: then these pixels' mean is that of the group.
+    offset = _product("gk,kc->gc", m, w) - mean
+    mean_gz = deviation * (mean_gz + mean_g * offset)
+    dbias, dscale = count * mean_g.sum(0), count * mean_gz.sum(0)
+    mean_g, mean_gz = groups.mean_over_members(mean_g), groups.mean_over_members(mean_gz)
+    a = deviation * scale
+    b, c = -a * deviation * mean_gz, -a * mean_g
+    centered = _product("gkl,lc->gkc", covariances, w) + outer(m, offset)
+    dw = count * (q * a[:, jnp.newaxis] + centered * b[:, jnp.newaxis] + outer(m, c)).sum(0)
+    to_g = jnp.swapaxes(w * a[:, jnp.newaxis], 1, 2).astype(x.dtype)
+    to_x = _product("gkc,lc->gkl", w * b[:, jnp.newaxis], w).astype(x.dtype)
+    constant = _product("gc,kc->gk", c - b * mean, w)[:, jnp.newaxis].astype(x.dtype)
+    dx = jnp.matmul(g, to_g) + jnp.matmul(pixels, to_x) + constant
+    return dx.reshape(x.shape), dw.astype(kernel.dtype)[jnp.newaxis, jnp.newaxis], dscale, dbias
+
+
+project_and_normalize.defvjp(_forward, _backward)
+
+
+def _sums_of_products(x, y):
+    """``x^T y`` of each group: [groups, P, K], [groups, P, C] -> [groups, K, C], wide."""
+    wide = at_least_float32(x.dtype)
+    return jnp.einsum("gpk,gpc->gkc", x, y, preferred_element_type=wide)
