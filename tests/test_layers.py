@@ -9,6 +9,7 @@ from bot_jax.models.layers import (
     classifier,
     global_avg_pool,
     max_pool,
+    relu,
 )
 
 
@@ -79,3 +80,18 @@ def test_classifier_computes_in_float32(dtype):
     logits = head.apply({"params": {"kernel": kernel, "bias": jnp.arange(5.0)}}, x)
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, x @ kernel + np.arange(5), atol=1e-5)
+
+
+def test_relu_and_its_gradient():
+    x = jnp.array([-1.0, 0.0, 2.0, -0.0, jnp.inf])
+    y, pull_back = jax.vjp(relu, x)
+    np.testing.assert_array_equal(y, [0, 0, 2, 0, jnp.inf])
+    np.testing.assert_array_equal(pull_back(jnp.full(5, 3.0))[0], [0, 0, 3, 0, 3])
+
+
+def test_relu_keeps_its_result_and_not_what_it_was_given():
+    x = jnp.array([-1.0, 2.0])
+    y, pull_back = jax.vjp(relu, x)
+    kept = jax.tree.leaves(pull_back)
+    assert len(kept) == 1
+    np.testing.assert_array_equal(kept[0], y)

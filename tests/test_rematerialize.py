@@ -66,4 +66,4 @@ def test_the_backward_pass_of_a_model_holds_less():
         return sum(x.size * x.dtype.itemsize for x in shapes)
 
     plain, again = held(lambda f: f), held(rematerialize)
-    assert again < 0.7 * plain
+    assert again < 0.75 * plain

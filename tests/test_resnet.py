@@ -51,7 +51,7 @@ def test_the_stride_is_in_the_1x1_of_a_and_in_the_3x3_of_b():
         assert outputs(state, "stage2_block1", "conv1").shape == (2, side, side, 128)
         assert outputs(state, "stage2_block1", "conv2").shape == (2, 28, 28, 128)
         # No stride in the first stage, whose projection only adds channels.
-        assert outputs(state, "stage1_block1", "shortcut_conv").shape == (2, 56, 56, 256)
+        assert outputs(state, "stage1_block1", "shortcut_bn").shape == (2, 56, 56, 256)
 
 
 def test_only_the_first_stem_convolution_strides():

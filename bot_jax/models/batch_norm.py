@@ -18,7 +18,7 @@ from bot_jax.models.groups import (
     over_members,
     per_example,
 )
-from bot_jax.models.projection import project_and_normalize
+from bot_jax.models.projection import is_worth_it, project_and_normalize
 from bot_jax.models.rematerialize import keep
 from bot_jax.models.sharding import vary_like
 
@@ -56,8 +56,9 @@ class BatchNorm(nn.Module):
     def __call__(self, x, kernel=None):
         """Returns `x` [b, ..., channels] normalised, same shape.
 
-        With the kernel [1, 1, in, channels] of a convolution, it is what that makes of `x`
-        [b, ..., in] that is normalised, in fewer passes over memory; see `projection.py`.
+        With the float32 kernel [1, 1, in, channels] of a convolution, it is what that makes of
+        `x` [b, ..., in] that is normalised, in fewer passes over memory where `projection.py`
+        has them.
         """
         channels = x.shape[-1:] if kernel is None else kernel.shape[-1:]
         scale = self.param("scale", self.scale_init, channels, jnp.float32)
@@ -65,8 +66,12 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         x = x.astype(self.dtype)
-        if not self.train or self.is_initializing():
-            x = x if kernel is None else convolve(x, kernel.astype(self.dtype), 1)
+        statistics_of_batch = self.train and not self.is_initializing()
+        projects = statistics_of_batch and is_worth_it(x, kernel, self.groups)
+        if kernel is not None:
+            kernel = kernel.astype(self.dtype)
+            x = x if projects else keep(convolve(x, kernel, 1))
+        if not statistics_of_batch:
             factor = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
             y = _affine(x, running_mean.value, factor, bias, self.relu)
             return y.astype(self.dtype)
@@ -77,12 +82,12 @@ class BatchNorm(nn.Module):
                 "multiple of the group size."
             )
         scale, bias = vary_like(scale, x), vary_like(bias, x)
-        if kernel is None:
-            y, mean, var = _normalize(x, scale, bias, self.epsilon, self.relu, self.groups)
-        else:
-            kernel = vary_like(kernel.astype(self.dtype), x)
+        if projects:
+            kernel = vary_like(kernel, x)
             y, mean, var = project_and_normalize(x, kernel, scale, bias, self.epsilon, self.groups)
             y = nn.relu(y) if self.relu else y
+        else:
+            y, mean, var = _normalize(x, scale, bias, self.epsilon, self.relu, self.groups)
         for running, statistic in ((running_mean, mean), (running_var, var)):
             average = jax.lax.stop_gradient(statistic).mean(0)
             running.value = self.momentum * running.value + (1 - self.momentum) * average

@@ -48,17 +48,15 @@ class Conv(nn.Module):
 def project(x: jax.Array, conv: Callable, norm: Callable, features: int, name: str) -> jax.Array:
     """A 1x1 convolution of stride 1 and its batch norm: [b, H, W, in] -> [b, H, W, features].
 
-    Where that makes it wider, it is done in fewer passes over memory, see `projection.py`.
+    The norm may do both in fewer passes over memory, see `projection.py`.
 
     Args:
       x: the images.
-      conv, norm: `Conv` and `BatchNorm` with the model's options and the norm's name.
+      conv, norm: `Conv` and `BatchNorm` with the model's options; that of the norm is its name too.
       features: channels of the result.
       name: of the convolution.
     """
-    wider = features >= 2 * x.shape[-1]
-    y = conv(features, 1, name=name, only_kernel=wider)(x)
-    return norm()(x, kernel=y) if wider else norm()(y)
+    return norm()(x, kernel=conv(features, 1, name=name, only_kernel=True)(x))
 
 
 @jax.custom_vjp

@@ -18,7 +18,8 @@ The gradient of y is ``dy = a g + b (y - mean(y)) + c`` with a, b, c of one numb
     dx = dy w^T = g (w a)^T + x (w b w^T) + (c - b mean(y)) w^T
 
 So three passes over y and two over g are saved, and y need not be kept; it costs products of
-``2 P K^2`` multiply-accumulates, half of what the convolution itself does where C = 4 K.
+``2 P K^2`` multiply-accumulates, half of what the convolution itself does where C = 4 K, and a few
+of ``K^2 C``.
 
 The statistics are those of the exact product, not of its values rounded to a half type. The small
 products are computed in full float32.
@@ -33,7 +34,23 @@ from bot_jax.models.convolution import convolve
 from bot_jax.models.groups import at_least_float32, group_means, over_members, per_example
 from bot_jax.models.rematerialize import keep
 
+# A product of small matrices, in full float32, costs as much as so many passes over few pixels.
+_PIXELS_PER_CHANNEL = 16
 _product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
+def is_worth_it(x, kernel, groups) -> bool:
+    """Whether `project_and_normalize` does less than a convolution and a batch norm.
+
+    Args:
+      x, kernel: as there; or None for no kernel.
+      groups: `BatchNormGroups`.
+    """
+    if kernel is None:
+        return False
+    features_in, features_out = kernel.shape[2:]
+    pixels = x.size // features_in // groups.local
+    return features_out >= 2 * features_in and pixels >= _PIXELS_PER_CHANNEL * features_in
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
