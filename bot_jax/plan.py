@@ -2,22 +2,21 @@
 
 python -m bot_jax.plan --config configs/default.py --gpu h100 --config.precision.compute=bfloat16
 
-The program is the one that a machine with that GPU would run, except for what XLA finds out by
-trying: which of cuDNN's and its own algorithms are fastest. Times are lower bounds: for each kernel
-the larger of bytes / bandwidth and FLOPs / peak rate, summed, as if collectives were free.
+Times are lower bounds: for each kernel the larger of bytes / bandwidth and FLOPs / peak rate,
+summed, as if collectives were free. See gpu_step.py for what is compiled.
 """
 
 import argparse
 import dataclasses
 import json
-import math
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from bot_jax.errors import InputError
+from bot_jax.gpu_step import Plan, gpu_devices, largest_batch, make_plan
 from bot_jax.gpus import GPUS
-from bot_jax.hlo import Kernel, read_kernels
+from bot_jax.hlo import Kernel
 
 _EPILOG = """\
 examples:
@@ -32,111 +31,6 @@ trying, clocks under load, launch times, and NCCL.
 
 # Part of the memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
 DEFAULT_MEMORY_FRACTION = 0.75
-DEVICES_PER_MACHINE = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What one step of one device costs.
-
-    Attributes:
-      batch_size: global.
-      state: bytes of parameters, optimiser, statistics and metrics.
-      batch: bytes of the images and labels of one step.
-      temporary: bytes of activations, gradients and workspace at the worst moment.
-      peak: bytes of all of it.
-      kernels: of the step, collectives among them.
-    """
-
-    batch_size: int
-    state: int
-    batch: int
-    temporary: int
-    peak: int
-    kernels: list[Kernel]
-
-
-def gpu_devices(gpu: str, num_devices: int) -> list:
-    """Devices to compile for, none of which is here.
-
-    Raises:
-      InputError: the packages for NVIDIA GPUs are not installed.
-    """
-    import jax
-    from jax.experimental import topologies
-
-    # Nothing is computed, so a GPU that is here stays free.
-    jax.config.update("jax_platforms", "cpu")
-    per_machine = min(num_devices, DEVICES_PER_MACHINE)
-    if num_devices % per_machine:
-        raise InputError(f"--devices {num_devices}: more than {per_machine} come in full machines.")
-    try:
-        topology = topologies.get_topology_desc(
-            gpu,
-            platform="cuda",
-            target_config=GPUS[gpu].target_config(),
-            topology=f"1x{num_devices // per_machine}x{per_machine}",
-        )
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            "Planning for a GPU needs JAX's packages for NVIDIA GPUs, though no GPU: "
-            f"pip install -e '.[cuda12]'. ({str(error).splitlines()[0]})"
-        ) from error
-    return list(topology.devices)
-
-
-def make_plan(config, mode: str, devices: list, source) -> Plan:
-    """Compiles the step of `mode` ("train" or "evaluate") for `devices`.
-
-    Raises:
-      InputError: a value does not fit.
-    """
-    import jax
-    import numpy as np
-
-    from bot_jax import parallel
-    from bot_jax.setup import make_setup
-    from bot_jax.step import make_eval_step, make_train_step, zero_totals
-
-    setup = make_setup(config, devices=devices, sources=(source, source))
-    layout, num_classes = setup.layout, len(source.class_names)
-    if mode == "train":
-        step = make_train_step(
-            config, setup.model, setup.optimizer, setup.schedule, layout, num_classes
-        )
-        state, constants = setup.state_shapes, ()
-        names = {"image": np.uint8, "label": np.int32, "sample_id": np.uint32}
-    else:
-        layout = parallel.evaluation_layout(config.eval_batch_size, layout.mesh)
-        step = make_eval_step(setup.model, layout)
-        state = jax.eval_shape(zero_totals)
-        variables = {
-            "params": setup.state_shapes.params,
-            "batch_stats": setup.state_shapes.batch_stats,
-        }
-        constants = (parallel.replicated_like(variables, layout),)
-        names = {"image": np.uint8, "label": np.int32}
-    size = config.data.image_size
-    batch = parallel.batch_like(
-        {name: ((size, size, 3) if name == "image" else (), names[name]) for name in names}, layout
-    )
-    state = parallel.replicated_like(state, layout)
-    lowered = step.trace(state, batch, *constants).lower(lowering_platforms=("cuda",))
-    compiled = lowered.compile()
-    memory = compiled.memory_analysis()
-    batch_bytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(batch)) // len(
-        devices
-    )
-    arguments = memory.argument_size_in_bytes
-    new = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return Plan(
-        batch_size=layout.batch_size,
-        state=arguments - batch_bytes,
-        batch=batch_bytes,
-        temporary=memory.temp_size_in_bytes + new,
-        peak=arguments + new + memory.temp_size_in_bytes,
-        kernels=read_kernels(compiled.as_text()),
-    )
 
 
 def by_kind(kernels: list[Kernel], gpu) -> list[dict]:
@@ -162,34 +56,6 @@ def link_seconds(kernels: list[Kernel], gpu, num_devices: int) -> float:
     """Least time of the collectives in one machine: a ring moves 2 (n - 1) / n of the bytes."""
     size = sum(k.times * k.bytes for k in kernels if k.kind == "collective")
     return 2 * (num_devices - 1) / num_devices * size / gpu.link
-
-
-def largest_batch(plan_of, plan: Plan, unit: int, limit: float, most: int) -> int | None:
-    """The largest global batch, a multiple of `unit`, whose peak is at most `limit`.
-
-    Memory is taken to be linear in the batch: two compilations give the line, and those at its
-    crossing and, if need be, below make sure that it fits.
-
-    Args:
-      plan_of: global batch size -> `Plan`.
-      plan: that of a multiple of `unit`.
-      unit: examples.
-      limit: bytes a device.
-      most: examples that there are; a larger batch is of no use.
-
-    Returns:
-      The batch size, or None where not even `unit` fits.
-    """
-    few = plan.batch_size < 4 * unit
-    other = plan_of(plan.batch_size + unit if few else plan.batch_size // 2 // unit * unit)
-    slope = (plan.peak - other.peak) / (plan.batch_size - other.batch_size)
-    guess = int((limit - plan.peak + slope * plan.batch_size) / slope)
-    guess = min(guess, max(most, unit)) // unit * unit
-    while guess > 0:
-        if plan_of(guess).peak <= limit:
-            return guess
-        guess -= unit
-    return None
 
 
 def _source(config, examples, classes):

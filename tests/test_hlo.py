@@ -1,3 +1,6 @@
+import lzma
+from pathlib import Path
+
 import pytest
 
 from bot_jax.hlo import read_kernels
@@ -141,3 +144,62 @@ def test_times_dtype_and_source(kernels):
 def test_a_text_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         read_kernels("HloModule nothing")
+
+
+@pytest.fixture(scope="module")
+def real_kernels():
+    """Those of a real program for two GPUs, which tests/make_gpu_hlo.py has made."""
+    text = lzma.decompress(Path(__file__).with_name("gpu_step.hlo.xz").read_bytes()).decode()
+    return read_kernels(text)
+
+
+# ResNet-20 with 8, 16 and 32 channels, 32 images of 32x32 pixels on each device.
+STAGES = [(8, 32, 6), (16, 16, 6), (32, 8, 6)]  # channels, side, convolutions
+STEM_MACS = 32 * 32 * 9 * 3 * 8
+HEAD_MACS = 32 * 10
+
+
+def convolution_macs():
+    macs, before = STEM_MACS, 8
+    for channels, side, convolutions in STAGES:
+        for _ in range(convolutions):
+            macs += side * side * 9 * before * channels
+            before = channels
+    return macs
+
+
+def of_kind(kernels, kind):
+    return [kernel for kernel in kernels if kernel.kind == kind]
+
+
+def test_a_real_program_has_its_convolutions_and_their_flops(real_kernels):
+    convolutions = of_kind(real_kernels, "convolution")
+    # Forward, and the gradients of kernel and input; images have no gradient.
+    assert len(convolutions) == 3 * 19 - 1
+    expected = 2 * 32 * (3 * convolution_macs() - STEM_MACS)
+    assert sum(kernel.times * kernel.flops for kernel in convolutions) == expected
+    assert {kernel.dtype for kernel in convolutions} == {"bf16"}
+
+
+def test_a_real_program_has_its_matrix_products(real_kernels):
+    products = of_kind(real_kernels, "matrix product")
+    assert sum(kernel.times * kernel.flops for kernel in products) == 3 * 2 * 32 * HEAD_MACS
+
+
+def test_a_real_program_sends_gradients_statistics_and_three_sums(real_kernels):
+    channels = 8 + sum(c * n for c, _, n in STAGES)
+    weights, before = 9 * 3 * 8, 8
+    for c, _, n in STAGES:
+        weights += 9 * c * (before + (n - 1) * c)
+        before = c
+    parameters = weights + 2 * channels + HEAD_MACS + 10
+    (all_reduce,) = of_kind(real_kernels, "collective")
+    assert all_reduce.bytes == 4 * (parameters + 2 * channels + 3)
+
+
+def test_a_real_program_moves_at_least_what_it_must(real_kernels):
+    moved = sum(k.times * k.bytes for k in real_kernels if k.kind != "collective")
+    # Each result of a convolution is written once and read by statistics, normalisation and
+    # the sums and the result of its gradient; and no kernel reads without bounds.
+    results = 2 * 32 * sum(n * c * side * side for c, side, n in STAGES)
+    assert 6 * results < moved < 30 * results

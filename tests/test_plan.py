@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from bot_jax import plan
+from bot_jax import gpu_step, plan
+from bot_jax.config import load_config
 from bot_jax.gpus import GPUS
 from bot_jax.hlo import Kernel
 
@@ -58,9 +59,9 @@ def test_a_ring_moves_most_bytes_twice():
 def test_largest_batch(limit, examples, expected):
     def plan_of(batch_size):
         peak = 100 + 10 * batch_size - (50 if batch_size > 64 else 0)  # all but linear
-        return plan.Plan(batch_size, 0, 0, 0, peak, [])
+        return gpu_step.Plan(batch_size, 0, 0, 0, peak, [])
 
-    found = plan.largest_batch(plan_of, plan_of(64), 32, limit, examples)
+    found = gpu_step.largest_batch(plan_of, plan_of(64), 32, limit, examples)
     assert found == expected
     if found:
         assert plan_of(found).peak <= limit
@@ -69,9 +70,9 @@ def test_largest_batch(limit, examples, expected):
 def test_only_whole_multiples_of_the_unit_are_compiled():
     def plan_of(batch_size):
         assert batch_size % 32 == 0  # others do not fit the batch-norm groups
-        return plan.Plan(batch_size, 0, 0, 0, 10 * batch_size, [])
+        return gpu_step.Plan(batch_size, 0, 0, 0, 10 * batch_size, [])
 
-    assert plan.largest_batch(plan_of, plan_of(160), 32, 2000, 10**6) == 192
+    assert gpu_step.largest_batch(plan_of, plan_of(160), 32, 2000, 10**6) == 192
 
 
 FLAGS = ["--config=configs/quickstart.py", "--gpu=h100"]
@@ -148,3 +149,18 @@ def test_eight_gpus_share_a_step_in_few_collectives(tmp_path):
     assert plan.main(arguments) == 0
     result = json.loads((tmp_path / "plan.json").read_text())
     assert result["collectives"] <= 4
+
+
+@needs_plugin
+@pytest.mark.slow
+@pytest.mark.parametrize("gpu", sorted(GPUS))
+def test_every_gpu_is_one_that_xla_compiles_for(gpu):
+    config = load_config("configs/quickstart.py", [])
+    with config.unlocked():
+        config.model.options.width = 8
+    config.batch_norm.group_size = 0
+    source = plan._source(config, None, None)
+    made = gpu_step.make_plan(config, "evaluate", gpu_step.gpu_devices(gpu, 1), source)
+    flops = sum(k.times * k.flops for k in made.kernels if k.kind == "convolution")
+    assert flops > 0
+    assert made.peak < GPUS[gpu].memory
