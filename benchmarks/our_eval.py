@@ -20,7 +20,7 @@ def main():
     config = ours.make_config(flags)
     source = make_source(config.data, "train")
     source = dataclasses.replace(source, num_examples=flags.units * flags.batch)
-    model = make_model(config, len(source.class_names))
+    model, _ = make_model(config, len(source.class_names))
     layout = parallel.evaluation_layout(flags.batch)
     create = jax.jit(
         lambda: initial_variables(model, flags.image_size, seed=0),

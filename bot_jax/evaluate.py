@@ -11,7 +11,6 @@ from bot_jax.checkpoint import Checkpoints
 from bot_jax.data.pipeline import check_data_options, eval_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
-from bot_jax.models.count import count
 from bot_jax.setup import make_model
 from bot_jax.step import initial_variables, make_eval_step, zero_totals
 from bot_jax.workdir import check_workdir
@@ -102,14 +101,13 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     check_data_options(config.data)
     source = make_source(config.data, config.data.eval_split)
     layout = parallel.evaluation_layout(config.eval_batch_size)
-    model = make_model(config, len(source.class_names))
+    model, counts = make_model(config, len(source.class_names))
     like = jax.eval_shape(lambda: initial_variables(model, config.data.image_size, seed=0))
     with Checkpoints(folder, read_only=True) as checkpoints:
         variables = checkpoints.restore_variables(like, layout)
         step = checkpoints.latest_step
     _, evaluate = make_evaluate(config, model, source, layout)
     evaluation = evaluate(variables)
-    counts = count(model, config.data.image_size)
     result = results.summary(
         config, evaluation, devices=layout.mesh.devices, counts=counts, step=step
     )

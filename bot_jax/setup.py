@@ -106,7 +106,7 @@ def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = 
         )
     if len(source.class_names) < 2:
         raise InputError(f"{source.name} has one class only; there is nothing to tell apart.")
-    model = make_model(config, len(source.class_names), layout.batch_norm_groups)
+    model, counts = make_model(config, len(source.class_names), layout.batch_norm_groups)
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
     schedule = make_schedule(
@@ -137,12 +137,14 @@ def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = 
         state_shapes=state_shapes,
         steps_per_epoch=steps_per_epoch,
         total_steps=round(config.epochs * steps_per_epoch),
-        counts=count(model, config.data.image_size),
+        counts=counts,
     )
 
 
-def make_model(config, num_classes: int, bn_groups: BatchNormGroups | None = None) -> nn.Module:
-    """The model of a configuration; `bn_groups` matters in training only.
+def make_model(
+    config, num_classes: int, bn_groups: BatchNormGroups | None = None
+) -> tuple[nn.Module, Counts]:
+    """The model of a configuration, and its size; `bn_groups` matters in training only.
 
     Raises:
       InputError: there is no such model, or an option does not fit it.
@@ -158,15 +160,13 @@ def make_model(config, num_classes: int, bn_groups: BatchNormGroups | None = Non
         raise InputError(f"config.model.options.{name} cannot be set: it follows from the rest.")
     model = get_model(config.model.name, **ours, **options)
     size = config.data.image_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     try:
-        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+        return model, count(model, size)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise InputError(
             f"Model {config.model.name} cannot be built for images of {size} pixels with "
             f"config.model.options = {options}: {error}"
         ) from error
-    return model
 
 
 def _first_difference(ours, theirs):

@@ -76,7 +76,7 @@ def train(config, directory: Path, began: float | None = None) -> dict:
         else:
             state = checkpoints.restore(setup.state_shapes, setup.layout)
             print(f"Going on after step {checkpoints.latest_step:,}.", flush=True)
-        start = int(state.step)
+        start = checkpoints.latest_step or 0  # the weights may not be there yet
         start_up.finished("weights")
         run = _Run(config, setup, directory, checkpoints, signal_received, start, start_up)
         stack.callback(run.close)

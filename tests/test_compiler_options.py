@@ -17,10 +17,19 @@ def test_what_is_given_is_accepted_and_gives_the_same_product():
     np.testing.assert_allclose(product, x @ x.T, rtol=1e-4, atol=1e-3)
 
 
-def test_options_that_this_jax_does_not_know_are_left_out(monkeypatch):
-    known = compiler_options("cpu")
-    monkeypatch.setattr(module, "_CPU", known | {"xla_cpu_use_what_will_come": True})
-    assert compiler_options("cpu") == known
+def test_an_option_that_this_jax_does_not_know_is_left_out(monkeypatch):
+    assert compiler_options("cpu") == {module._ONEDNN: True}
+    monkeypatch.setattr(module, "_ONEDNN", "xla_cpu_use_what_will_come")
+    assert compiler_options("cpu") == {}
+
+
+def test_programs_that_are_kept_do_not_call_what_cannot_be_kept(monkeypatch, tmp_path):
+    names = {"jax_compilation_cache_dir": str(tmp_path), "jax_enable_compilation_cache": True}
+    for name, value in names.items():
+        monkeypatch.setattr(type(jax.config), name, value, raising=False)
+    assert compiler_options("cpu") == {}
+    monkeypatch.setattr(type(jax.config), "jax_enable_compilation_cache", False, raising=False)
+    assert compiler_options("cpu")
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -9,12 +9,13 @@ Every function returns a `tf.data.Dataset` of dicts, one a sample, in the order 
 
 import numpy as np
 
-from bot_jax.data.tensorflow_cpu import tf
+from bot_jax.data.tensorflow_cpu import as_written, tf
 from bot_jax.rng import Purpose, host_seed
 
 _END = np.iinfo(np.int64).max
 
 
+@as_written
 def shuffled(source, *, seed: int, batch_size: int, rows: np.ndarray, start_step: int):
     """Endless order for training, from `start_step`: the samples in `rows` of each batch.
 
@@ -27,6 +28,7 @@ def shuffled(source, *, seed: int, batch_size: int, rows: np.ndarray, start_step
     return _shuffled_stream(source, seed, batch_size, rows, start_step)
 
 
+@as_written
 def in_order(source, *, batch_size: int, rows: np.ndarray):
     """Every example once, in the order of the source, padded to whole batches."""
     if source.read:

@@ -17,7 +17,7 @@ import numpy as np
 from bot_jax.data import crop, decode, order
 from bot_jax.data.load import load_batch, repair
 from bot_jax.data.source import Source
-from bot_jax.data.tensorflow_cpu import tf
+from bot_jax.data.tensorflow_cpu import as_written, tf
 from bot_jax.errors import InputError, check_choice
 from bot_jax.rng import Purpose, host_uniforms
 
@@ -129,6 +129,7 @@ def _batches(samples, source, config_data, num_rows, draw, choose_window, finish
     exif = {"apply_exif_orientation": config_data.apply_exif_orientation}
     image_size = config_data.image_size
 
+    @as_written
     def load(batch):
         draws = draw(batch["sample_id"])
         return load_batch(
@@ -136,7 +137,8 @@ def _batches(samples, source, config_data, num_rows, draw, choose_window, finish
         )
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int64)]
+        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int64)],
+        autograph=False,
     )
     def view(image, sample_id):
         shape, draws = tf.shape(image), draw(sample_id[tf.newaxis])[0]
