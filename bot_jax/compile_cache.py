@@ -1,7 +1,8 @@
 """Compiled programs kept on disk, so that a second start need not compile (JAX does the work).
 
 On a CPU it is off unless asked for: a program compiled for one processor may fail on another that
-shares the folder. For each kind of processor there is a folder of its own then.
+shares the folder, and JAX cannot keep programs that call oneDNN, so that the steps are slower. For
+each kind of processor there is a folder of its own then.
 """
 
 import hashlib

@@ -48,7 +48,7 @@ def _parse(arguments):
         "--compile-cache",
         metavar="DIR",
         help="keep compiled programs there for the next start; 'off': keep none (default: "
-        "~/.cache/bot_jax/compiled with an accelerator, off on a CPU)",
+        "~/.cache/bot_jax/compiled with an accelerator, off on a CPU, where it makes steps slower)",
     )
     flags, rest = parser.parse_known_args(arguments)
     return flags, split_overrides(parser, rest)
