@@ -101,15 +101,15 @@ def main():
     labels = jnp.arange(flags.batch) % 10
     state = jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(images)
 
-    def run():
+    def run(steps=flags.units):
         nonlocal state
-        for _ in range(flags.units):
+        for _ in range(steps):
             state = step(state, images, labels)
         jax.block_until_ready(state)
 
     for _ in range(flags.warm_up):
-        run()
-    worker.serve(run)
+        run(1)
+    worker.serve(run, get_ready=lambda: run(1))
 
 
 if __name__ == "__main__":

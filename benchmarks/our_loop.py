@@ -10,10 +10,11 @@ from pathlib import Path
 import ours
 import worker
 
-from bot_jax import train
-from bot_jax.compile_cache import use_compile_cache
+from bot_jax import evaluate, train
+from bot_jax.compile_cache import OFF, use_compile_cache
 from bot_jax.data.source import make_source
 from bot_jax.huge_pages import use_huge_pages
+from bot_jax.parallel import evaluation_layout
 from bot_jax.setup import make_setup
 
 
@@ -21,16 +22,24 @@ def main():
     """Trains once, so that everything is compiled, and serves."""
     flags = worker.parse_flags(__doc__)
     folder = Path(tempfile.mkdtemp())
-    use_compile_cache(str(folder / "compiled"))  # each run makes its step anew
+    use_compile_cache(OFF)
     config = ours.make_config(flags)
     source = make_source(config.data, "train")
     # One batch is enough for the evaluation that ends a run.
     sources = (source, dataclasses.replace(source, num_examples=flags.batch))
-    train.make_setup = lambda config: make_setup(config, sources=sources)
     steps = 1 + flags.units  # the first one is not timed
     config.epochs = steps / (source.num_examples // flags.batch)
     config.schedule.warmup_epochs = config.eval_every_epochs = config.checkpoint.every_epochs = 0.0
     config.log_every_steps = steps
+    setup = make_setup(config, sources=sources)
+    train.make_setup = lambda config: setup
+    # Compiled once, not in each run.
+    train_step = train.make_train_step(
+        config, setup.model, setup.optimizer, setup.schedule, setup.layout, len(source.class_names)
+    )
+    eval_step = evaluate.make_eval_step(setup.model, evaluation_layout(flags.batch))
+    train.make_train_step = lambda *arguments: train_step
+    evaluate.make_eval_step = lambda *arguments: eval_step
 
     def run():
         with (

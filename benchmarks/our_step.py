@@ -30,15 +30,15 @@ def main():
     batch = parallel.put_batch(batch, setup.layout)
     state = parallel.replicate(setup.initial_state(), setup.layout)
 
-    def run():
+    def run(steps=flags.units):
         nonlocal state
-        for _ in range(flags.units):
+        for _ in range(steps):
             state, done = step(state, batch)
         jax.block_until_ready(done)
 
     for _ in range(flags.warm_up):
-        run()
-    worker.serve(run)
+        run(1)
+    worker.serve(run, get_ready=lambda: run(1))
 
 
 if __name__ == "__main__":

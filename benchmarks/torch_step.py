@@ -88,13 +88,13 @@ def main():
         functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
-    def run():
-        for _ in range(flags.units):
+    def run(steps=flags.units):
+        for _ in range(steps):
             step()
 
     for _ in range(flags.warm_up):
-        run()
-    worker.serve(run)
+        run(1)
+    worker.serve(run, get_ready=lambda: run(1))
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ class Part:
 
 PARTS = {
     "step": Part(
-        "{units} training step(s)",
-        1,
+        "{units} training steps, after one that is not timed",
+        3,
         {OURS: "our_step.py", "flax example": "flax_step.py"},
         {"pytorch": "torch_step.py"},
     ),
@@ -145,7 +145,7 @@ def write_photographs(folder: Path, count: int = 512) -> None:
 
 
 def _startup_contestants(flags, commands, scratch):
-    """Ours twice: with an empty cache of compiled programs, and with that of the first start."""
+    """Ours with an empty cache of compiled programs, with that of a first start, and without."""
     ours = [sys.executable, "-m", "bot_jax.main", "--config", str(FOLDER / "startup.py")]
     ours += ["--workdir", "{new}/run", f"--config.model.name={flags.model}"]
     ours += [f"--config.batch_size={flags.batch}", f"--config.data.image_size={flags.image_size}"]
@@ -156,6 +156,7 @@ def _startup_contestants(flags, commands, scratch):
     return [
         Starter(OURS, [*ours, "{new}/compiled"], "First step"),
         Starter("a second start", [*ours, kept], "First step"),
+        Starter("without a cache", [*ours, "off"], "First step"),
         *(Starter(name, [*c, "--warm-up=1"], "ready") for name, c in commands.items()),
     ]
 

@@ -39,7 +39,8 @@ def gpu_devices(gpu: str, num_devices: int) -> list:
     """Devices to compile for, none of which is here.
 
     Raises:
-      InputError: the packages for NVIDIA GPUs are not installed.
+      InputError: the packages for NVIDIA GPUs are not installed, or more devices than one machine
+        has are not full machines.
     """
     import jax
     from jax.experimental import topologies
@@ -119,14 +120,14 @@ def compile_plan(step, arguments, batch, batch_size: int, num_devices: int) -> P
     memory = compiled.memory_analysis()
     sizes = [math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(batch)]
     batch_bytes = sum(sizes) // num_devices
-    arguments = memory.argument_size_in_bytes
+    given = memory.argument_size_in_bytes
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Plan(
         batch_size=batch_size,
-        state=arguments - batch_bytes,
+        state=given - batch_bytes,
         batch=batch_bytes,
         temporary=memory.temp_size_in_bytes + new,
-        peak=arguments + new + memory.temp_size_in_bytes,
+        peak=given + new + memory.temp_size_in_bytes,
         kernels=read_kernels(compiled.as_text()),
     )
 

@@ -8,24 +8,33 @@ which it reads when a process starts; so the program is started anew with it, in
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 _TUNABLE = "glibc.malloc.hugetlb"
+_RESTARTED = "BOT_JAX_RESTARTED"
 _SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def use_huge_pages() -> None:
     """Starts this program again with large pages, where that helps; else it returns.
 
-    To be called first in a program, before anything is imported that takes time. Nothing is done
-    where the kernel gives large pages to all or to nobody, without a glibc that knows the tunable,
-    or where the user has set it: ``GLIBC_TUNABLES=glibc.malloc.hugetlb=0`` turns this off.
+    For programs, before they do anything: what runs inside another one, such as a debugger or a
+    notebook, is left alone. Nothing is done either where the kernel gives large pages to all or to
+    nobody, without a glibc that knows the tunable, or where the user has set it:
+    ``GLIBC_TUNABLES=glibc.malloc.hugetlb=0`` turns this off. On a machine with an accelerator it is
+    done as well, where it does no harm.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if _TUNABLE in tunables or not _can_ask():
+    inside = sys.gettrace() or threading.active_count() > 1
+    if inside or _TUNABLE in tunables or _RESTARTED in os.environ or not _can_ask():
         return
-    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{_TUNABLE}=1")))
-    os.execv(sys.executable, sys.orig_argv)
+    if sys.executable:
+        new = {"GLIBC_TUNABLES": ":".join(filter(None, (tunables, f"{_TUNABLE}=1")))}
+        try:
+            os.execve(sys.executable, sys.orig_argv, os.environ | new | {_RESTARTED: "1"})
+        except OSError:
+            return  # it is faster with, but works without
 
 
 def _can_ask() -> bool:

@@ -13,7 +13,7 @@ BATCH, PIXELS, CLASSES, DEVICES = 64, 32, 10, 2
 
 
 def main():
-    """Compiles for two H100 and writes the text without its metadata of source files."""
+    """Compiles for two H100 and writes the text."""
     from bot_jax import gpu_step
     from bot_jax.config import load_config
     from bot_jax.data.source import Source

@@ -7,6 +7,7 @@ from jax.sharding import PartitionSpec as P
 from bot_jax.errors import InputError
 from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.groups import BatchNormGroups
+from bot_jax.models.projection import is_worth_it
 
 
 def numpy_batch_norm(x, scale, bias, groups):
@@ -123,6 +124,8 @@ def test_batch_norm_refuses_groups_that_do_not_fit():
 
 def batch_norm_reference(params, x, weights, groups):
     """Loss, running statistics: batch norm of groups on one device, written out."""
+    if "kernel" in params:
+        x = jnp.matmul(x, params["kernel"][0, 0], precision="highest")
     grouped = x.reshape(groups, -1, *x.shape[1:])
     mean = grouped.mean((1, 2, 3), keepdims=True)
     var = ((grouped - mean) ** 2).mean((1, 2, 3), keepdims=True)
@@ -137,12 +140,13 @@ def mesh_2x2():
     return jax.sharding.Mesh(devices, ("group", "member"), axis_types=axis_types)
 
 
+@pytest.mark.parametrize("projects", [False, True], ids=["", "behind a 1x1 convolution"])
 @pytest.mark.parametrize(
     ("local", "members", "groups"),
     [(1, ("member",), 2), (1, ("group", "member"), 1), (1, (), 4), (2, (), 8)],
     ids=["2 devices a group", "4 devices a group", "1 device a group", "2 groups a device"],
 )
-def test_batch_norm_over_devices_equals_one_device(local, members, groups):
+def test_batch_norm_over_devices_equals_one_device(local, members, groups, projects):
     """Outputs, gradients and running statistics on a 2 x 2 mesh, against plain JAX."""
     norm = BatchNorm(
         train=True,
@@ -151,13 +155,17 @@ def test_batch_norm_over_devices_equals_one_device(local, members, groups):
             mean_over_members=lambda v: jax.lax.pmean(v, members) if members else v,
         ),
     )
-    x, variables = examples(batch=16), batch_norm_variables(3)
-    weights = np.random.default_rng(5).normal(size=x.shape).astype(np.float32)
+    x, variables = examples(batch=16, channels=2), batch_norm_variables(4 if projects else 2)
+    rng = np.random.default_rng(5)
+    weights = rng.normal(size=(*x.shape[:-1], 4 if projects else 2)).astype(np.float32)
+    params = dict(variables["params"])
+    if projects:
+        params["kernel"] = rng.normal(size=(1, 1, 2, 4)).astype(np.float32)
+        assert is_worth_it(x[: 16 // groups], params["kernel"], BatchNormGroups())
 
     def loss(params, x, stats, weights):
-        y, updated = norm.apply(
-            {"params": params, "batch_stats": stats}, x, mutable=["batch_stats"]
-        )
+        own = {"params": {name: params[name] for name in ("scale", "bias")}, "batch_stats": stats}
+        y, updated = norm.apply(own, x, kernel=params.get("kernel"), mutable=["batch_stats"])
         mean_loss = jax.lax.pmean((jnp.sin(y) * weights).mean(), ("group", "member"))
         # The statistics of devices that share a group are equal already.
         others = tuple(a for a in ("group", "member") if a not in members)
@@ -174,19 +182,19 @@ def test_batch_norm_over_devices_equals_one_device(local, members, groups):
             check_vma=True,
         )
     )
-    (actual, stats), (param_grads, x_grads) = step(
-        variables["params"], x, variables["batch_stats"], weights
-    )
+    (actual, stats), (param_grads, x_grads) = step(params, x, variables["batch_stats"], weights)
     reference = jax.value_and_grad(batch_norm_reference, argnums=(0, 1), has_aux=True)
     (expected, (mean, var)), (expected_param_grads, expected_x_grads) = reference(
-        variables["params"], x, weights, groups
+        params, x, weights, groups
     )
     old = variables["batch_stats"]
     np.testing.assert_allclose(actual, expected, atol=1e-6)
     np.testing.assert_allclose(stats["mean"], 0.9 * old["mean"] + 0.1 * mean, rtol=1e-5)
     np.testing.assert_allclose(stats["var"], 0.9 * old["var"] + 0.1 * var, rtol=1e-5)
-    for name in ("scale", "bias"):
-        np.testing.assert_allclose(param_grads[name], expected_param_grads[name], atol=1e-6)
+    for name in params:
+        np.testing.assert_allclose(
+            param_grads[name], expected_param_grads[name], atol=2e-6, err_msg=name
+        )
     np.testing.assert_allclose(x_grads, expected_x_grads, atol=1e-6)
 
 

@@ -7,6 +7,11 @@ from bot_jax import compiler_options as module
 from bot_jax.compiler_options import compiler_options
 
 
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch):
+    monkeypatch.setattr(type(jax.config), "jax_compilation_cache_dir", None, raising=False)
+
+
 def test_nothing_for_accelerators():
     assert compiler_options("cuda") == compiler_options("gpu") == {}
 

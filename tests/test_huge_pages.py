@@ -18,8 +18,10 @@ print(os.environ.get("GLIBC_TUNABLES"), sys.argv[1:], sys.flags.utf8_mode, os.ge
 def restarts(monkeypatch):
     """The arguments with which the program was started again."""
     made = []
-    monkeypatch.setattr(huge_pages.os, "execv", lambda *arguments: made.append(arguments))
+    monkeypatch.setattr(huge_pages.os, "execve", lambda *arguments: made.append(arguments))
+    monkeypatch.setattr(huge_pages.threading, "active_count", lambda: 1)
     monkeypatch.setenv("GLIBC_TUNABLES", "")
+    monkeypatch.delenv("BOT_JAX_RESTARTED", raising=False)
     monkeypatch.setattr(huge_pages, "_can_ask", lambda: True)
     return made
 
@@ -27,10 +29,36 @@ def restarts(monkeypatch):
 def test_the_same_command_is_started_again_with_the_tunable(restarts, monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "bot_jax.main", "--config=a b"])
     huge_pages.use_huge_pages()
-    assert restarts == [(sys.executable, ["python", "-m", "bot_jax.main", "--config=a b"])]
-    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
-    huge_pages.use_huge_pages()  # as that program does
+    ((program, arguments, environment),) = restarts
+    assert (program, arguments) == (sys.executable, sys.orig_argv)
+    assert environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert environment["PATH"] == os.environ["PATH"]
+    # That program must not do it again, even where the system drops the tunables.
+    monkeypatch.setenv("BOT_JAX_RESTARTED", environment["BOT_JAX_RESTARTED"])
+    huge_pages.use_huge_pages()
     assert len(restarts) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        ("sys", "gettrace", lambda: print),  # a debugger
+        ("threading", "active_count", lambda: 2),  # a notebook
+        ("sys", "executable", ""),
+    ],
+)
+def test_a_program_inside_another_is_left_alone(restarts, monkeypatch, module, name, value):
+    monkeypatch.setattr(getattr(huge_pages, module), name, value)
+    huge_pages.use_huge_pages()
+    assert not restarts
+
+
+def test_a_start_that_fails_is_not_an_error(restarts, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr(huge_pages.os, "execve", refuse)
+    huge_pages.use_huge_pages()
 
 
 def test_other_tunables_are_kept_and_the_users_word_counts(restarts, monkeypatch):
@@ -39,7 +67,8 @@ def test_other_tunables_are_kept_and_the_users_word_counts(restarts, monkeypatch
     assert not restarts
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=2")
     huge_pages.use_huge_pages()
-    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
+    environment = restarts[0][2]
+    assert environment["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +97,8 @@ def test_not_on_other_systems(monkeypatch, tmp_path):
 
 
 def test_a_program_keeps_its_flags_arguments_and_process():
-    environment = {n: v for n, v in os.environ.items() if n != "GLIBC_TUNABLES"}
+    ours = ("GLIBC_TUNABLES", "BOT_JAX_RESTARTED")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     process = subprocess.Popen(
         [sys.executable, "-X", "utf8", "-c", PROGRAM, "one", "two words"],
         stdout=subprocess.PIPE,

@@ -60,7 +60,8 @@ def ours(x, kernel, scale, bias, g, dtype, groups):
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [("float64", 1e-12), ("float32", 3e-6), ("bfloat16", 0.02)]
+    ("dtype", "tolerance"),
+    [("float64", 1e-12), ("float32", 3e-6), ("bfloat16", 0.02), ("float16", 0.003)],
 )
 def test_value_and_gradients_equal_those_of_the_product_written_out(groups, dtype, tolerance):
     with jax.enable_x64(dtype == "float64"):
@@ -82,6 +83,14 @@ def test_a_scale_of_zero_still_has_a_gradient():
     assert not dx.any()
     assert not dkernel.any()
     np.testing.assert_allclose(dscale, gradients(g)[2], rtol=1e-4, atol=1e-4)
+
+
+def test_the_variance_of_a_large_mean_is_good_to_two_percent():
+    x, kernel, scale, bias, g = draw()
+    x = np.asarray(x + 60.0, np.float32)  # a standard deviation of about 0.6
+    _, _, expected, _ = numpy_project_and_normalize(x.astype(np.float64), kernel, scale, bias, 1)
+    _, _, var, *_ = ours(x, kernel, scale, bias, g, jnp.dtype("float32"), 1)
+    np.testing.assert_allclose(var, expected, rtol=0.02)
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -152,4 +161,3 @@ def test_when_it_is_worth_it(shape, features_out, groups, expected):
     x = jnp.zeros(shape)
     kernel = jnp.zeros((1, 1, shape[-1], features_out))
     assert is_worth_it(x, kernel, BatchNormGroups(local=groups)) is expected
-    assert not is_worth_it(x, None, BatchNormGroups(local=groups))

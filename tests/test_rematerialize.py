@@ -41,7 +41,7 @@ def distance(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("name", ["resnet18_d", "resnet20_cifar"])
+@pytest.mark.parametrize("name", ["resnet18_d", "resnet20_cifar", "resnet50_b"])
 def test_gradients_of_a_model_are_the_same(name):
     plain = gradients(name, jnp.float32, lambda f: f)
     again = gradients(name, jnp.float32, rematerialize)

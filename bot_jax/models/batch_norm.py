@@ -57,7 +57,7 @@ class BatchNorm(nn.Module):
         """Returns `x` [b, ..., channels] normalised, same shape.
 
         With the float32 kernel [1, 1, in, channels] of a convolution, it is what that makes of
-        `x` [b, ..., in] that is normalised, in fewer passes over memory where `projection.py`
+        `x` [b, H, W, in] that is normalised, in fewer passes over memory where `projection.py`
         has them.
         """
         channels = x.shape[-1:] if kernel is None else kernel.shape[-1:]
@@ -67,8 +67,9 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         x = x.astype(self.dtype)
         statistics_of_batch = self.train and not self.is_initializing()
-        projects = statistics_of_batch and is_worth_it(x, kernel, self.groups)
+        projects = False
         if kernel is not None:
+            projects = statistics_of_batch and not self.relu and is_worth_it(x, kernel, self.groups)
             kernel = kernel.astype(self.dtype)
             x = x if projects else keep(convolve(x, kernel, 1))
         if not statistics_of_batch:
@@ -85,7 +86,6 @@ class BatchNorm(nn.Module):
         if projects:
             kernel = vary_like(kernel, x)
             y, mean, var = project_and_normalize(x, kernel, scale, bias, self.epsilon, self.groups)
-            y = nn.relu(y) if self.relu else y
         else:
             y, mean, var = _normalize(x, scale, bias, self.epsilon, self.relu, self.groups)
         for running, statistic in ((running_mean, mean), (running_var, var)):

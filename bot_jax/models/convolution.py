@@ -4,14 +4,15 @@ On a GPU everything is left to XLA, which calls cuDNN. XLA's CPU backend has lib
 products and for ordinary convolutions, which come close to the processor's peak, and slow loops
 for most else; so there
 
-    1x1 kernels, maps of a few pixels    one product, and so both gradients
+    1x1 kernels, maps of a few pixels    one product, and so both gradients (of half types, 1x1:
+                                         only the gradient of w)
     gradient of x, stride 1              forward, with the kernel turned by 180 degrees
     gradient of x, other strides         that of the product: its sums of shifted slices cost
                                          less than the zeros between the pixels of dy would
     gradient of w                        XLA's own: forward, with images as channels
 
-The results are equal but for the order of summation. `bot_jax/compiler_options.py` turns the
-libraries on.
+The results are equal but for the order of summation, and for half types in the third row: there
+the slices are added up in the half type. `bot_jax/compiler_options.py` turns the libraries on.
 """
 
 from functools import partial
@@ -84,12 +85,15 @@ def _convolve_cpu(x, kernel, stride):
 
 def _gradients_cpu(x, kernel, dy, stride):
     size = kernel.shape[0]
-    by_product = jax.vjp(partial(_as_product, stride=stride), x, kernel)[1]
+
+    def by_product():
+        return jax.vjp(partial(_as_product, stride=stride), x, kernel)[1](dy)
+
     if _is_product(x, kernel, stride):
-        return by_product(dy)
-    dx = _xla(dy, kernel[::-1, ::-1].swapaxes(2, 3), stride) if stride == 1 else by_product(dy)[0]
+        return by_product()
+    dx = _xla(dy, kernel[::-1, ::-1].swapaxes(2, 3), stride) if stride == 1 else by_product()[0]
     if size == 1:
-        return dx, by_product(dy)[1]
+        return dx, by_product()[1]
     # Transposed as they are: what made them would be computed again, in an order that is slow.
     x, dy = jax.lax.optimization_barrier((x, dy))
     return dx, jax.vjp(lambda kernel: _xla(x, kernel, stride), kernel)[1](dy)[0]

@@ -61,7 +61,7 @@ def project(x: jax.Array, conv: Callable, norm: Callable, features: int, name: s
 
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
-    """``max(x, 0)``, whose gradient reads the result: what it is of need not be kept."""
+    """``max(x, 0)``, whose gradient reads the result: `x` need not be kept."""
     return nn.relu(x)
 
 
@@ -79,28 +79,24 @@ def _relu_backward(y, dy):
 relu.defvjp(_relu_forward, _relu_backward)
 
 
+@jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 3x3 windows at stride 2, padded by 1 with minus infinity.
 
     [b, H, W, c] -> [b, ceil(H / 2), ceil(W / 2), c]. Where a window's maximum occurs more than
     once, the first has the gradient, in reading order.
     """
-    return keep(_max_pool(x))
+    # XLA's own form takes four times as long in bfloat16 on a CPU.
+    by_slices = lambda x: functools.reduce(jnp.maximum, _windows(x))  # noqa: E731
+    return jax.lax.platform_dependent(x, cpu=by_slices, default=_xla_max_pool)
 
 
 def _xla_max_pool(x):
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
-@jax.custom_vjp
-def _max_pool(x):
-    # XLA's own form takes four times as long in bfloat16 on a CPU.
-    by_slices = lambda x: functools.reduce(jnp.maximum, _windows(x))  # noqa: E731
-    return jax.lax.platform_dependent(x, cpu=by_slices, default=_xla_max_pool)
-
-
 def _max_pool_forward(x):
-    y = _max_pool(x)
+    y = keep(max_pool(x))
     return y, (x, y)
 
 
@@ -114,7 +110,7 @@ def _max_pool_backward(saved, dy):
     return (dx,)
 
 
-_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _max_pool_gradient_cpu(x, y, dy):
