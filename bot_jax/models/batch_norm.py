@@ -15,6 +15,7 @@ from bot_jax.models.groups import (
     BatchNormGroups,
     at_least_float32,
     group_means,
+    identity,
     over_members,
     per_example,
 )
@@ -157,7 +158,9 @@ def _statistics(x, groups):
     size = x.shape[0] // groups.local
     middle = (slice(None, None, size), *(slice(n // 2, n // 2 + 1) for n in x.shape[1:-1]))
     shift = x[middle].astype(wide).reshape(groups.local, -1)
+    # One conversion for each of the two: a shared one is written to memory on a CPU.
+    apart = jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=identity)
     own_mean = group_means(x.astype(wide), groups)
-    squares = group_means(jnp.square(x.astype(wide) - per_example(shift, x)), groups)
+    squares = group_means(jnp.square(apart.astype(wide) - per_example(shift, x)), groups)
     own_var = jnp.maximum(squares - jnp.square(own_mean - shift), 0)
     return over_members(own_mean, own_var, groups)
