@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 256  # examples a step, over all devices and micro-batches
     config.accumulation = 1  # micro-batches a step; each has batch_size / accumulation examples
     config.rematerialize = (
-        False  # a third less memory, a tenth more traffic: models/rematerialize.py
+        False  # a tenth less memory, a tenth more traffic: models/rematerialize.py
     )
     config.eval_batch_size = 256
 
