@@ -79,13 +79,17 @@ def _relu_backward(y, dy):
 relu.defvjp(_relu_forward, _relu_backward)
 
 
-@jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 3x3 windows at stride 2, padded by 1 with minus infinity.
 
     [b, H, W, c] -> [b, ceil(H / 2), ceil(W / 2), c]. Where a window's maximum occurs more than
     once, the first has the gradient, in reading order.
     """
+    return keep(_max_pool(x))
+
+
+@jax.custom_vjp
+def _max_pool(x):
     # XLA's own form takes four times as long in bfloat16 on a CPU.
     by_slices = lambda x: functools.reduce(jnp.maximum, _windows(x))  # noqa: E731
     return jax.lax.platform_dependent(x, cpu=by_slices, default=_xla_max_pool)
@@ -96,7 +100,9 @@ def _xla_max_pool(x):
 
 
 def _max_pool_forward(x):
-    y = keep(max_pool(x))
+    # Not the kept one: where x is computed again, it may differ from the first in a last digit, and
+    # the gradient goes to pixels that equal the maximum.
+    y = _max_pool(x)
     return y, (x, y)
 
 
@@ -110,7 +116,7 @@ def _max_pool_backward(saved, dy):
     return (dx,)
 
 
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _max_pool_gradient_cpu(x, y, dy):
