@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """The defaults: ResNet-50-D on ImageNet, 120 epochs, batch 256, float32."""
     config = ConfigDict()
+    config.dry_run = False  # build and compile all of it, without data, and say what it would take
     config.seed = 0  # all randomness is a function of this, a purpose and a sample's id
     config.epochs = 120.0  # length of the run, warmup included
     config.batch_size = 256  # examples a step, over all devices and micro-batches
@@ -43,10 +44,14 @@ def get_config() -> ConfigDict:
     augment.color_jitter = 0.4  # factors from [1 - s, 1 + s]; 0: off
     augment.pca_noise = 0.1  # standard deviation; 0: off
     augment.mixup_alpha = 0.0  # Beta(alpha, alpha), 0.2 in the paper; 0: off
+    augment.mixup_lambda = "group"  # group | sample: one lambda for each batch-norm group or pair
+    augment.mixup_pairs = "reverse"  # reverse | permute: partners within a batch-norm group
+    augment.mixup_off_epochs = 0.0  # the last epochs are trained on images as they are
 
     config.model = model = ConfigDict()
     model.name = "resnet50_d"  # `python -m bot_jax.models` lists all
     model.options = ConfigDict()  # keyword arguments of the model, such as zero_gamma=False
+    model.auxiliary_loss_weight = 0.4  # of the auxiliary head's loss, where the model has one
 
     config.batch_norm = batch_norm = ConfigDict()
     batch_norm.group_size = 32  # examples that share statistics; 0: all of a micro-batch
@@ -54,6 +59,14 @@ def get_config() -> ConfigDict:
     config.label_smoothing = label_smoothing = ConfigDict()
     label_smoothing.epsilon = 0.0  # 0.1 in the paper
     label_smoothing.form = "uniform"  # uniform: eps / K | paper: eps / (K - 1)
+
+    config.distillation = distillation = ConfigDict()
+    distillation.teacher = ""  # --workdir of its run, or a file of `bot_jax.export`; "": off
+    distillation.teacher_model = ""  # refuse any other; "": whatever it is
+    distillation.temperature = 20.0
+    distillation.hard_weight = 1.0  # of the loss against the labels; released code: 0.5
+    distillation.soft_weight = 1.0  # of T^2 times the loss against the teacher; released code: 0.5
+    distillation.compute = "float32"  # float32 | bfloat16 | float16: what the teacher computes in
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.base_learning_rate = 0.1  # at a batch of 256, see linear_scaling
