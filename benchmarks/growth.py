@@ -53,9 +53,7 @@ def measure(point: dict) -> dict:
     config.batch_norm.group_size = BASE["batch"] // VARIED["devices"][-1]
     source = ours.no_data(point["classes"])
     setup = make_setup(config, sources=(source, source))
-    step = make_train_step(
-        config, setup.model, setup.optimizer, setup.schedule, setup.layout, point["classes"]
-    )
+    step = make_train_step(config, setup)
     rng = np.random.default_rng(0)
     size, rows = point["image_size"], point["batch"]
     batch = {

@@ -34,12 +34,10 @@ def main():
     setup = make_setup(config, sources=sources)
     train.make_setup = lambda config: setup
     # Compiled once, not in each run.
-    train_step = train.make_train_step(
-        config, setup.model, setup.optimizer, setup.schedule, setup.layout, len(source.class_names)
-    )
+    train_step = train.make_train_step(config, setup)
     eval_step = evaluate.make_eval_step(setup.model, evaluation_layout(flags.batch))
-    train.make_train_step = lambda *arguments: train_step
-    evaluate.make_eval_step = lambda *arguments: eval_step
+    train.make_train_step = lambda *_: train_step
+    evaluate.make_eval_step = lambda *_: eval_step
 
     def run():
         with (

@@ -16,15 +16,12 @@ def main():
     flags = worker.parse_flags(__doc__)
     config, source = ours.make_config(flags), ours.no_data()
     setup = make_setup(config, sources=(source, source))
-    num_classes = len(source.class_names)
-    step = make_train_step(
-        config, setup.model, setup.optimizer, setup.schedule, setup.layout, num_classes
-    )
+    step = make_train_step(config, setup)
     rng = np.random.default_rng(0)
     shape = (flags.batch, flags.image_size, flags.image_size, 3)
     batch = {
         "image": rng.integers(0, 256, shape, np.uint8),
-        "label": (np.arange(flags.batch) % num_classes).astype(np.int32),
+        "label": (np.arange(flags.batch) % setup.num_classes).astype(np.int32),
         "sample_id": np.arange(flags.batch, dtype=np.uint32),
     }
     batch = parallel.put_batch(batch, setup.layout)

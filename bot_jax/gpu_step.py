@@ -72,20 +72,18 @@ def make_plan(config, mode: str, devices: list, source) -> Plan:
       InputError: a value does not fit.
     """
     import jax
-    import numpy as np
 
     from bot_jax import parallel
     from bot_jax.setup import make_setup
     from bot_jax.step import make_eval_step, make_train_step, zero_totals
 
-    setup = make_setup(config, devices=devices, sources=(source, source))
-    layout, num_classes = setup.layout, len(source.class_names)
+    setup = make_setup(config, devices=devices, sources=(source, source), trained=False)
+    layout = setup.layout
     if mode == "train":
-        step = make_train_step(
-            config, setup.model, setup.optimizer, setup.schedule, layout, num_classes
-        )
-        state, constants = setup.state_shapes, ()
-        names = {"image": np.uint8, "label": np.int32, "sample_id": np.uint32}
+        step, state = make_train_step(config, setup), setup.state_shapes
+        teacher = setup.teacher
+        constants = (parallel.replicated_like(teacher.shapes, layout),) if teacher else ()
+        batch = parallel.train_batch_like(config.data.image_size, layout)
     else:
         layout = parallel.evaluation_layout(config.eval_batch_size, layout.mesh)
         step = make_eval_step(setup.model, layout)
@@ -95,11 +93,7 @@ def make_plan(config, mode: str, devices: list, source) -> Plan:
             "batch_stats": setup.state_shapes.batch_stats,
         }
         constants = (parallel.replicated_like(variables, layout),)
-        names = {"image": np.uint8, "label": np.int32}
-    size = config.data.image_size
-    batch = parallel.batch_like(
-        {name: ((size, size, 3) if name == "image" else (), names[name]) for name in names}, layout
-    )
+        batch = parallel.eval_batch_like(config.data.image_size, layout)
     state = parallel.replicated_like(state, layout)
     return compile_plan(step, (state, batch, *constants), batch, layout.batch_size, len(devices))
 

@@ -14,6 +14,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+# What the models may compute in; parameters are float32.
+COMPUTE = ("bfloat16", "float16", "float32")
 KINDS = ("dynamic", "none", "static")
 GROWTH_INTERVAL = 2000
 LARGEST = 2.0**24

@@ -19,6 +19,8 @@ Any field of the configuration is set by its name (configs/default.py lists all)
   python -m bot_jax.main --config configs/quickstart.py --workdir runs/a \\
       --config.optimizer.momentum=0.8 --config.epochs=10
 
+--config.dry_run=true compiles everything without data, and says what a run would take.
+
 A second start with the same --workdir goes on where the first one stopped.
 Exit codes: 0 done, 1 training failed, 2 wrong input, 130 or 143 stopped by a signal and saved.
 """
@@ -35,9 +37,7 @@ def _parse(arguments):
     parser.add_argument(
         "--config", required=True, metavar="FILE.py[:ROW]", help="configuration file and its row"
     )
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="where results are written"
-    )
+    parser.add_argument("--workdir", type=Path, metavar="DIR", help="where results are written")
     parser.add_argument(
         "--mode",
         choices=("train", "evaluate"),
@@ -62,6 +62,11 @@ def main(arguments=None) -> int:
         from bot_jax.config import load_config
 
         config = load_config(flags.config, overrides)
+        if config.dry_run:
+            from bot_jax.dry_run import dry_run
+
+            dry_run(config)
+            return 0
         return _run(flags, config)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -73,6 +78,9 @@ def main(arguments=None) -> int:
 
 def _run(flags, config):
     import logging
+
+    if flags.workdir is None:
+        raise InputError("--workdir DIR is missing: where are results to be written?")
 
     # Orbax warns, through absl, of things that are meant, such as a checkpoint without metrics.
     logging.getLogger("absl").setLevel(logging.ERROR)

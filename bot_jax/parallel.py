@@ -160,6 +160,17 @@ def batch_like(examples: dict, layout: Layout) -> dict:
     }
 
 
+def train_batch_like(image_size: int, layout: Layout) -> dict:
+    """The shapes of a batch of training images."""
+    return eval_batch_like(image_size, layout) | batch_like({"sample_id": ((), np.uint32)}, layout)
+
+
+def eval_batch_like(image_size: int, layout: Layout) -> dict:
+    """The shapes of a batch of images to evaluate."""
+    images = ((image_size, image_size, 3), np.uint8)
+    return batch_like({"image": images, "label": ((), np.int32)}, layout)
+
+
 def replicate(tree, layout: Layout):
     """Copies a pytree to every device."""
     return jax.device_put(tree, NamedSharding(layout.mesh, P()))
@@ -242,6 +253,25 @@ def reverse_groups(x, layout: Layout):
     if last:
         x = jax.lax.ppermute(x, MEMBER, [(i, last - i) for i in range(last + 1)])
     return x
+
+
+def permute_groups(x, permutations, layout: Layout):
+    """Pairs example i of each batch-norm group with example ``permutations[i]`` of that group.
+
+    Args:
+      x: [share, ...], the rows of this device.
+      permutations: int [local_groups, G], the same on all members of a group.
+
+    Returns:
+      The partners, [share, ...].
+    """
+    groups = x.reshape(layout.local_groups, -1, *x.shape[1:])
+    own = groups.shape[1]
+    if layout.members > 1:
+        groups = jax.lax.all_gather(groups, MEMBER, axis=1, tiled=True)
+        start = jax.lax.axis_index(MEMBER) * own
+        permutations = jax.lax.dynamic_slice_in_dim(permutations, start, own, axis=1)
+    return jax.vmap(lambda group, i: group[i])(groups, permutations).reshape(x.shape)
 
 
 def first_of_group(x, layout: Layout):

@@ -60,23 +60,14 @@ def link_seconds(kernels: list[Kernel], gpu, num_devices: int) -> float:
 
 def _source(config, examples, classes):
     """The training split, of which only the size and the number of classes matter."""
-    from bot_jax.data.source import Source, make_source
+    from bot_jax.data.absent import absent_source
 
-    if not (examples and classes):
-        known = config.data.source == "tfds" and config.data.tfds_name.startswith("imagenet2012")
-        if known:
-            examples, classes = examples or 1_281_167, classes or 1000
-        else:
-            try:
-                source = make_source(config.data, config.data.train_split)
-            except InputError as error:
-                raise InputError(
-                    f"{error}\nTo plan without the data, say --examples N --classes N."
-                ) from error
-            examples = examples or source.num_examples
-            classes = classes or len(source.class_names)
-    names = tuple(f"class {i}" for i in range(classes))
-    return Source("data that are not here", examples, names, str, read=lambda index: None)
+    try:
+        return absent_source(config.data, examples, classes)
+    except InputError as error:
+        raise InputError(
+            f"{error}\nTo plan without the data, say --examples N --classes N."
+        ) from error
 
 
 def _gigabytes(size):

@@ -24,6 +24,7 @@ class Purpose(enum.IntEnum):
     COLOR_JITTER = 4
     PCA_NOISE = 5
     MIXUP = 6
+    MIXUP_PAIRS = 7
 
 
 def host_seed(seed: int, purpose: Purpose, sample_id):

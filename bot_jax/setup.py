@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from bot_jax import parallel
+from bot_jax.augment.mixup import LAMBDAS, PAIRS
 from bot_jax.data.pipeline import check_data_options
 from bot_jax.data.source import Source, make_source
 from bot_jax.errors import InputError, check_choice
-from bot_jax.loss_scale import KINDS
+from bot_jax.loss_scale import COMPUTE, KINDS
 from bot_jax.losses.label_smoothing import FORMS
 from bot_jax.models.count import Counts, count
 from bot_jax.models.groups import BatchNormGroups
@@ -22,8 +23,7 @@ from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.schedule import make_schedule
 from bot_jax.step import TrainState, create_state
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+from bot_jax.teacher import Teacher, make_teacher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Setup:
       eval_source: the evaluation split, with the same classes.
       layout: how a batch lies on the devices.
       model: the Flax module.
+      teacher: of a distillation, or None.
       optimizer, schedule: see optim/.
       peak_learning_rate: the learning rate after warmup.
       decay_mask: pytree of bool, the parameters that decay.
       initial_state: function without arguments that makes the state before the first step.
       state_shapes: the shapes and dtypes of that state.
       steps_per_epoch, total_steps: in batches.
+      mixup_steps: so many steps mix their images, if the run mixes any; None: all of them.
       counts: parameters and MACs of the model, at its input size.
     """
 
@@ -48,6 +50,7 @@ class Setup:
     eval_source: Source
     layout: parallel.Layout
     model: nn.Module
+    teacher: Teacher | None
     optimizer: optax.GradientTransformation
     schedule: Callable
     peak_learning_rate: float
@@ -56,22 +59,33 @@ class Setup:
     state_shapes: TrainState
     steps_per_epoch: int
     total_steps: int
+    mixup_steps: int | None
     counts: Counts
 
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data."""
+        return len(self.source.class_names)
 
-def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = None) -> Setup:
+
+def make_setup(
+    config, *, devices=None, sources: tuple[Source, Source] | None = None, trained: bool = True
+) -> Setup:
     """Builds all parts of a run; reads no image and computes nothing on the device.
 
     Args:
       config: the whole configuration.
       devices: default all.
       sources: the training and the evaluation split; default those of `config.data`.
+      trained: False where nothing will run, and so the weights of a teacher are not needed.
 
     Raises:
       InputError: the data are not there, or a value does not fit.
     """
     check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
     check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
+    check_choice("config.augment.mixup_lambda", config.augment.mixup_lambda, LAMBDAS)
+    check_choice("config.augment.mixup_pairs", config.augment.mixup_pairs, PAIRS)
     check_data_options(config.data)
     layout = parallel.make_layout(
         config.batch_size,
@@ -106,6 +120,8 @@ def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = 
         )
     if len(source.class_names) < 2:
         raise InputError(f"{source.name} has one class only; there is nothing to tell apart.")
+    total_steps = round(config.epochs * steps_per_epoch)
+    unmixed = config.augment.mixup_off_epochs
     model, counts = make_model(config, len(source.class_names), layout.batch_norm_groups)
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
@@ -129,6 +145,7 @@ def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = 
         eval_source=eval_source,
         layout=layout,
         model=model,
+        teacher=make_teacher(config, source.class_names, trained=trained),
         optimizer=optimizer,
         schedule=schedule,
         peak_learning_rate=peak,
@@ -136,7 +153,8 @@ def make_setup(config, *, devices=None, sources: tuple[Source, Source] | None = 
         initial_state=lambda: create(config.seed),
         state_shapes=state_shapes,
         steps_per_epoch=steps_per_epoch,
-        total_steps=round(config.epochs * steps_per_epoch),
+        total_steps=total_steps,
+        mixup_steps=total_steps - round(unmixed * steps_per_epoch) if unmixed else None,
         counts=counts,
     )
 
@@ -149,10 +167,10 @@ def make_model(
     Raises:
       InputError: there is no such model, or an option does not fit it.
     """
-    check_choice("config.precision.compute", config.precision.compute, DTYPES)
+    check_choice("config.precision.compute", config.precision.compute, COMPUTE)
     ours = {
         "num_classes": num_classes,
-        "dtype": DTYPES[config.precision.compute],
+        "dtype": jnp.dtype(config.precision.compute),
         "bn_groups": bn_groups or BatchNormGroups(),
     }
     options = config.model.options.to_dict()
@@ -194,6 +212,17 @@ def _depth(part):
     return (part == "head", part != "stem", part)
 
 
+def _describe_teacher(config, setup):
+    if not setup.teacher:
+        return []
+    wanted = config.distillation
+    text = (
+        f"{setup.teacher.name}, {wanted.compute}, temperature {wanted.temperature:g}, weights "
+        f"{wanted.hard_weight:g} (labels) and {wanted.soft_weight:g} (teacher)"
+    )
+    return [("teacher", text)]
+
+
 def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
     """The facts on which a comparison with other runs depends."""
     layout, optimizer = setup.layout, config.optimizer
@@ -229,6 +258,7 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
             "weight decay",
             f"{optimizer.weight_decay:g} on every {', '.join(sorted(names[True]))}{undecayed}",
         ),
+        *_describe_teacher(config, setup),
         ("precision", f"{config.precision.compute}, loss scale {config.precision.loss_scale}"),
         ("seed", f"{config.seed}"),
     ]

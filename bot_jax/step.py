@@ -2,7 +2,7 @@
 
 One training step, on every device at once:
 
-    uint8 images -> colour jitter, PCA noise -> normalise -> mixup -> model -> loss
+    uint8 images -> colour jitter, PCA noise -> normalise -> mixup -> model (and teacher) -> loss
     -> gradients, summed over micro-batches and devices -> NAG -> new state
 
 Parameters and optimiser state are float32; the model computes in `config.precision.compute`;
@@ -19,11 +19,12 @@ import optax
 
 from bot_jax import parallel
 from bot_jax.augment.color_jitter import color_jitter
-from bot_jax.augment.mixup import mixup, mixup_lambdas
+from bot_jax.augment.mixup import mixup, mixup_lambdas, mixup_permutation
 from bot_jax.augment.normalize import normalize
 from bot_jax.augment.pca_noise import pca_noise
 from bot_jax.loss_scale import LossScale, initial_loss_scale, update_loss_scale
 from bot_jax.losses.cross_entropy import cross_entropy
+from bot_jax.losses.distillation import distillation_loss
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
@@ -53,15 +54,19 @@ class TrainState:
     metrics: dict
 
 
+_SUMS = ("loss", "label_loss", "correct")
+
+
 def zero_metrics():
     """Sums of training metrics: nothing yet.
 
-    loss, correct, count: sums over examples (correct counts under mixup as the weight of the
+    loss, label_loss, correct, count: sums over examples (label_loss: the part that knows the labels
+    only, without teacher and auxiliary head; correct counts under mixup as the weight of the
     predicted class in the pair). gradient_norm: sum over steps. steps, skipped: numbers of
     steps, and of those skipped because a gradient was not finite. bad_step: the first step,
     counted from 1, that must stop the run, or 0. loss_scale, learning_rate: those of the last step.
     """
-    names = ("loss", "correct", "count", "gradient_norm", "loss_scale", "learning_rate")
+    names = (*_SUMS, "count", "gradient_norm", "loss_scale", "learning_rate")
     zeros = {name: np.float32(0) for name in names}
     return zeros | {name: np.int32(0) for name in ("steps", "skipped", "bad_step")}
 
@@ -89,10 +94,11 @@ def create_state(config, model, optimizer, seed) -> TrainState:
     )
 
 
-def prepare_batch(config, layout, num_classes, batch):
+def prepare_batch(config, layout, num_classes, batch, mixes=True):
     """Augments, normalises and mixes one micro-batch on its device.
 
     Args:
+      mixes: bool scalar, False in the epochs at the end of a run that do not mix.
       batch: image uint8 [b, H, W, 3], label int32 [b] (-1 does not count), sample_id uint32 [b].
 
     Returns:
@@ -112,53 +118,84 @@ def prepare_batch(config, layout, num_classes, batch):
     credit = smooth_labels(batch["label"], num_classes, 0.0)
     if augment.mixup_alpha:
         group_ids = parallel.first_of_group(ids, layout)
-        lambdas = mixup_lambdas(seed, group_ids, augment.mixup_alpha)
-        partner_images, partner_targets, partner_credit = (
-            parallel.reverse_groups(x, layout) for x in (images, targets, credit)
-        )
+        lambda_ids = group_ids if augment.mixup_lambda == "group" else ids
+        lambdas = jnp.where(mixes, mixup_lambdas(seed, lambda_ids, augment.mixup_alpha), 1.0)
+        if augment.mixup_pairs == "reverse":
+            partners = partial(parallel.reverse_groups, layout=layout)
+        else:
+            each_group = group_ids.reshape(layout.local_groups, -1)[:, 0]
+            permute = jax.vmap(lambda i: mixup_permutation(seed, i, layout.group_size))
+            partners = partial(
+                parallel.permute_groups, permutations=permute(each_group), layout=layout
+            )
+        partner_images, partner_targets, partner_credit = map(partners, (images, targets, credit))
         _, credit = mixup(images, credit, lambdas, partner_images, partner_credit)
         images, targets = mixup(images, targets, lambdas, partner_images, partner_targets)
     return images, targets, credit
 
 
-def make_train_step(config, model, optimizer, schedule, layout, num_classes):
+def _losses(config, outputs, targets, teacher_logits):
+    """What is minimised, and its part against the labels, float32 [b] each."""
+    logits, *auxiliary = outputs
+    label_losses = losses = cross_entropy(logits, targets)
+    for other in auxiliary:
+        losses += config.model.auxiliary_loss_weight * cross_entropy(other, targets)
+    if teacher_logits is not None:
+        distillation = config.distillation
+        soft = distillation_loss(logits, teacher_logits, distillation.temperature)
+        # The targets of an image that does not count are zero, and so is its part in a mixture.
+        soft = distillation.soft_weight * jnp.sum(targets, axis=-1) * soft
+        losses = distillation.hard_weight * losses + soft
+    return losses, label_losses
+
+
+def make_train_step(config, setup):
     """Compiles the training step.
+
+    Args:
+      config: the whole configuration.
+      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, num_classes and
+        mixup_steps matter.
 
     Returns:
       A function (TrainState, device batch of `parallel.put_batch`) -> (TrainState, done) that
-      donates the old state and never waits for the device. `done` is the number of steps, to
-      wait for without keeping a donated buffer.
+      donates the old state and never waits for the device; with a teacher its variables are a third
+      argument. `done` is the number of steps, to wait for without keeping a donated buffer.
     """
-    policy = config.precision
-    forward = partial(model.apply, train=True, mutable=["batch_stats"])
+    policy, layout, teacher = config.precision, setup.layout, setup.teacher
+    forward = partial(setup.model.apply, train=True, mutable=["batch_stats"])
     if config.rematerialize:
         forward = rematerialize(forward)
 
-    def micro_batch_loss(params, batch_stats, scale, batch):
-        images, targets, credit = prepare_batch(config, layout, num_classes, batch)
-        logits, updated = forward({"params": params, "batch_stats": batch_stats}, images)
-        losses = cross_entropy(logits, targets)
-        correct = jnp.sum(jnp.take_along_axis(credit, jnp.argmax(logits, -1)[:, None], axis=-1))
-        sums = {"loss": jnp.sum(losses), "correct": correct}
+    def micro_batch_loss(params, batch_stats, scale, batch, mixes, teacher_variables):
+        images, targets, credit = prepare_batch(config, layout, setup.num_classes, batch, mixes)
+        outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
+        losses, label_losses = _losses(config, outputs, targets, teacher_logits)
+        predicted = jnp.argmax(outputs[0], -1)
+        correct = jnp.sum(jnp.take_along_axis(credit, predicted[:, None], axis=-1))
+        sums = {"loss": jnp.sum(losses), "label_loss": jnp.sum(label_losses), "correct": correct}
         return jnp.sum(losses) * scale, (updated.get("batch_stats", {}), sums)
 
-    def step(state: TrainState, batch):
+    def step(state: TrainState, batch, teacher_variables=None):
         # The loss is the mean over the examples of the global batch that count. How many do is
         # not known before all devices are asked, so what is differentiated is the sum over the
         # size of the batch; the rest of the division comes after the one sum over devices.
         scale = state.loss_scale.scale / layout.batch_size
         params = parallel.per_device(state.params)
+        mixes = setup.mixup_steps is None or state.step < setup.mixup_steps
 
         def accumulate(carry, micro_batch):
             gradients, batch_stats, sums = carry
             new_gradients, (batch_stats, new_sums) = jax.grad(micro_batch_loss, has_aux=True)(
-                params, batch_stats, scale, micro_batch
+                params, batch_stats, scale, micro_batch, mixes, teacher_variables
             )
             gradients = jax.tree.map(jnp.add, gradients, new_gradients)
             return (gradients, batch_stats, jax.tree.map(jnp.add, sums, new_sums)), None
 
-        zeros = (jax.tree.map(jnp.zeros_like, params), {"loss": 0.0, "correct": 0.0})
-        gradients, sums = zeros[0], parallel.per_device(jax.tree.map(jnp.float32, zeros[1]))
+        gradients = jax.tree.map(jnp.zeros_like, params)
+        sums = parallel.per_device(dict.fromkeys(_SUMS, jnp.float32(0)))
         carry = (gradients, parallel.per_device(state.batch_stats), sums)
         if layout.accumulation == 1:
             carry, _ = accumulate(carry, jax.tree.map(lambda x: x[0], batch))
@@ -176,7 +213,7 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(gradient_norm) & jnp.isfinite(sums["loss"])
 
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = setup.optimizer.update(gradients, state.opt_state, state.params)
         new = {
             "params": optax.apply_updates(state.params, updates),
             "batch_stats": batch_stats,
@@ -200,7 +237,7 @@ def make_train_step(config, model, optimizer, schedule, layout, num_classes):
             ema=ema,
             loss_scale=update_loss_scale(state.loss_scale, finite, policy.loss_scale),
             metrics=_add_metrics(
-                state, sums, count, gradient_norm, schedule(state.step), finite, policy
+                state, sums, count, gradient_norm, setup.schedule(state.step), finite, policy
             ),
             **new,
         )

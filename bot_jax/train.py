@@ -59,6 +59,7 @@ def train(config, directory: Path, began: float | None = None) -> dict:
         return finished
     setup = make_setup(config)
     workdir.write_config(directory, config)
+    workdir.write_class_names(directory, setup.source.class_names)
     print_table("Model", describe_model(setup))
     print_table("Run", describe_run(config, setup))
     start_up.finished("set-up")
@@ -108,14 +109,9 @@ class _Run:
 
     def go(self, state):
         config, setup = self.config, self.setup
-        train_step = make_train_step(
-            config,
-            setup.model,
-            setup.optimizer,
-            setup.schedule,
-            setup.layout,
-            len(setup.source.class_names),
-        )
+        train_step = make_train_step(config, setup)
+        teacher = setup.teacher
+        constants = (parallel.replicate(teacher.variables, setup.layout),) if teacher else ()
         zeros = parallel.replicate(zero_metrics(), setup.layout)
         evaluation = None
         if self._evaluates(self.start) and not self.writer.was_evaluated(self.start):
@@ -125,7 +121,8 @@ class _Run:
         if self.start < setup.total_steps:
             self.progress.line("Compiling the training step ...")
             batches = start_early(self._device_batches())
-            train_step.lower(state, self._batch_like()).compile()
+            batch_like = parallel.train_batch_like(config.data.image_size, setup.layout)
+            train_step.lower(state, batch_like, *constants).compile()
             self.start_up.finished("compilation")
         self.stopwatch.restart(self.start)
         for step in range(self.start + 1, setup.total_steps + 1):
@@ -134,7 +131,7 @@ class _Run:
             self.stopwatch.waited(time.perf_counter() - started)
             if step == self.start + 1:
                 self.start_up.finished("first batch")
-            state, done = train_step(state, batch)
+            state, done = train_step(state, batch, *constants)
             self.in_flight.append((step, done))
             if step == self.start + 1:
                 jax.block_until_ready(done)
@@ -162,15 +159,6 @@ class _Run:
                 self.stopwatch.go_on()
         self.checkpoints.wait()
         return self._finish(state, evaluation)
-
-    def _batch_like(self):
-        size = self.config.data.image_size
-        examples = {
-            "image": ((size, size, 3), jnp.uint8),
-            "label": ((), jnp.int32),
-            "sample_id": ((), jnp.uint32),
-        }
-        return parallel.batch_like(examples, self.setup.layout)
 
     def _started(self, step):
         self.start_up.finished("first step")
@@ -285,6 +273,8 @@ class _Run:
             "skipped_steps": int(metrics["skipped"]),
             "loss_scale": float(metrics["loss_scale"]),
         }
+        if metrics["label_loss"] != metrics["loss"]:  # there is a teacher or an auxiliary head
+            scalars["label_loss"] = float(metrics["label_loss"]) / count
         self.writer.write("metrics", step, epoch, "train", scalars)
         pace, waiting = self.stopwatch.window(step)
         timing = {"images_per_second": pace * self.config.batch_size, "data_wait": waiting}

@@ -1,6 +1,7 @@
 """What a run leaves behind, in its working directory.
 
 config.json            the resolved configuration
+classes.json           the names of the classes, in the order of the logits
 metrics.jsonl          one object a line: step, epoch, split, and scalars; a function of
                        configuration and seed
 timing.jsonl           speed and waiting times, which are not
@@ -89,6 +90,36 @@ def write_config(path: Path, config) -> None:
         write_atomically(path / "config.json", configuration.to_json(config))
     except OSError as error:
         raise InputError(f"--workdir {path} cannot be used: {error}") from error
+
+
+def read_config(path: Path) -> dict:
+    """The configuration of the run in this directory.
+
+    Raises:
+      InputError: there is none.
+    """
+    return _read_json(path, "config.json")
+
+
+def write_class_names(path: Path, class_names) -> None:
+    """Writes classes.json."""
+    write_atomically(path / "classes.json", json.dumps(class_names, indent=0) + "\n")
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes of the run in this directory, in the order of its logits.
+
+    Raises:
+      InputError: there are none.
+    """
+    return tuple(_read_json(path, "classes.json"))
+
+
+def _read_json(path, name):
+    try:
+        return json.loads((path / name).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not the --workdir of a run: {error}") from error
 
 
 def read_skipped_images(path: Path) -> set[str]:

@@ -1,10 +1,12 @@
 """Mixup: lambda * x + (1 - lambda) * partner, lambda ~ Beta(alpha, alpha)."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
-from bot_jax.augment.mixup import mixup, mixup_lambdas
+from bot_jax.augment.mixup import mixup, mixup_lambdas, mixup_permutation
 from bot_jax.losses.label_smoothing import smooth_labels
 
 # One batch size throughout, since each costs a long compilation of the Beta sampler.
@@ -91,3 +93,19 @@ def test_lambdas_depend_on_the_seed():
     first = np.asarray(mixup_lambdas(0, ids(COUNT), 1.0))
     second = np.asarray(mixup_lambdas(1, ids(COUNT), 1.0))
     assert (first == second).mean() < 0.01
+
+
+def test_permutation_is_one_and_depends_on_seed_and_group():
+    first = np.asarray(mixup_permutation(0, jnp.uint32(64), 32))
+    assert sorted(first) == list(range(32))
+    np.testing.assert_array_equal(first, mixup_permutation(0, jnp.uint32(64), 32))
+    assert (first != np.asarray(mixup_permutation(0, jnp.uint32(96), 32))).any()
+    assert (first != np.asarray(mixup_permutation(1, jnp.uint32(64), 32))).any()
+
+
+def test_every_partner_is_as_likely():
+    ids = jnp.arange(4000, dtype=jnp.uint32)
+    partners = np.asarray(jax.vmap(lambda i: mixup_permutation(0, i, 4))(ids))
+    counts = np.stack([(partners == i).mean(0) for i in range(4)])
+    # Four standard deviations of 4,000 draws are 0.027.
+    np.testing.assert_allclose(counts, 0.25, atol=0.027)

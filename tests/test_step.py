@@ -1,5 +1,8 @@
 """The step on 1, 2, 4 and 8 devices, against one device and against NumPy."""
 
+from types import SimpleNamespace
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 
 from bot_jax import parallel
 from bot_jax import step as step_module
+from bot_jax.augment.mixup import mixup_lambdas, mixup_permutation
 from bot_jax.hlo import read_kernels
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models.registry import get_model
@@ -24,7 +28,35 @@ def batch_of(rng, size=8, first_id=0):
     }
 
 
-def run(config, *, devices=1, group_size=8, accumulation=1, steps=2, batches=None, **options):
+def parts(config, model, layout, teacher=None, mixup_steps=None):
+    """What the training step needs of a set-up."""
+
+    def schedule(step):
+        return jnp.float32(0.1) / (1 + step)
+
+    return SimpleNamespace(
+        model=model,
+        teacher=teacher,
+        optimizer=make_optimizer(config.optimizer, schedule, decay_mask),
+        schedule=schedule,
+        layout=layout,
+        num_classes=10,
+        mixup_steps=mixup_steps,
+    )
+
+
+def run(
+    config,
+    *,
+    devices=1,
+    group_size=8,
+    accumulation=1,
+    steps=2,
+    batches=None,
+    teacher=None,
+    mixup_steps=None,
+    **options,
+):
     """The state after some steps, on the host."""
     layout = parallel.make_layout(
         BATCH,
@@ -38,18 +70,15 @@ def run(config, *, devices=1, group_size=8, accumulation=1, steps=2, batches=Non
     model = get_model(
         "tiny", num_classes=10, dtype=dtype, bn_groups=layout.batch_norm_groups, **options
     )
-
-    def schedule(step):
-        return jnp.float32(0.1) / (1 + step)
-
-    optimizer = make_optimizer(config.optimizer, schedule, decay_mask)
-    state = step_module.create_state(config, model, optimizer, config.seed)
+    setup = parts(config, model, layout, teacher=teacher, mixup_steps=mixup_steps)
+    state = step_module.create_state(config, model, setup.optimizer, config.seed)
     state = parallel.replicate(state, layout)
-    train_step = step_module.make_train_step(config, model, optimizer, schedule, layout, 10)
+    train_step = step_module.make_train_step(config, setup)
+    constants = (parallel.replicate(teacher.variables, layout),) if teacher else ()
     rng = np.random.default_rng(0)
     for i in range(steps):
         batch = batches[i] if batches else batch_of(rng, first_id=i * BATCH)
-        state, done = train_step(state, parallel.put_batch(batch, layout))
+        state, done = train_step(state, parallel.put_batch(batch, layout), *constants)
     assert int(done) == steps
     return jax.device_get(state)
 
@@ -181,6 +210,184 @@ def test_training_accuracy_under_mixup_is_the_weight_of_the_predicted_class(tiny
     )
 
 
+def prepared(config, batch, devices=1, group_size=8, mixes=True):
+    """Images, targets and credit, on so many devices."""
+    layout = parallel.make_layout(BATCH, group_size=group_size, devices=jax.devices()[:devices])
+
+    def prepare(batch):
+        return step_module.prepare_batch(config, layout, 10, batch, mixes)
+
+    spec = jax.sharding.PartitionSpec(parallel.AXES)
+    call = jax.shard_map(prepare, mesh=layout.mesh, in_specs=spec, out_specs=spec)
+    return jax.device_get(jax.jit(call)(jax.tree.map(jnp.asarray, batch)))
+
+
+@pytest.mark.parametrize("devices", [4, 8])
+@pytest.mark.parametrize("pairs", ["reverse", "permute"])
+def test_mixup_reads_the_same_partners_on_any_number_of_devices(tiny_config, devices, pairs):
+    config = plain(tiny_config)
+    config.augment.mixup_alpha = 5.0
+    config.augment.mixup_pairs = pairs
+    config.augment.mixup_lambda = "sample"
+    batch = batch_of(np.random.default_rng(1))
+    # On 8 devices a group of 8 is on two of them.
+    assert_same(*(prepared(config, batch, devices=n) for n in (1, devices)))
+
+
+def test_mixup_permutes_within_groups_with_a_weight_for_each_sample(tiny_config):
+    config = plain(tiny_config)
+    config.augment.mixup_alpha = 5.0
+    config.augment.mixup_pairs = "permute"
+    config.augment.mixup_lambda = "sample"
+    batch = batch_of(np.random.default_rng(1))
+    number = np.arange(BATCH, dtype=np.uint8)
+    batch["image"] = np.broadcast_to(number[:, None, None, None], batch["image"].shape).copy()
+    ids = jnp.asarray(batch["sample_id"])
+    weights = np.asarray(mixup_lambdas(config.seed, ids, 5.0))
+    assert len(np.unique(weights)) == BATCH
+    partners = np.concatenate(
+        [i + np.asarray(mixup_permutation(config.seed, ids[i], 8)) for i in range(0, BATCH, 8)]
+    )
+    images, targets, _ = prepared(config, batch)
+    expected = weights * number + (1 - weights) * partners
+    np.testing.assert_allclose(images[:, 3, 3, 0] * 58.393 + 123.68, expected, atol=1e-3)
+    one_hot = np.eye(10)[batch["label"]]
+    mixed = weights[:, None] * one_hot + (1 - weights[:, None]) * one_hot[partners]
+    np.testing.assert_allclose(targets, mixed, atol=1e-6)
+
+
+def test_the_last_epochs_are_not_mixed_where_asked(tiny_config):
+    config = plain(tiny_config)
+    config.augment.mixup_alpha = 5.0
+    batch = batch_of(np.random.default_rng(1))
+    images, targets, _ = prepared(config, batch, mixes=jnp.bool_(False))
+    np.testing.assert_array_equal(targets, np.eye(10)[batch["label"]])
+    mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
+    np.testing.assert_allclose(images, (batch["image"] - mean) / std, rtol=1e-4, atol=1e-4)
+
+    biases = {n: run(config, steps=3, mixup_steps=n).params["head"]["bias"] for n in (0, 2, 3)}
+    np.testing.assert_allclose(biases[3], run(config, steps=3).params["head"]["bias"], rtol=1e-5)
+    assert np.abs(biases[3] - biases[2]).max() > 1e-4
+    config.augment.mixup_alpha = 0.0
+    np.testing.assert_allclose(biases[0], run(config, steps=3).params["head"]["bias"], rtol=1e-5)
+
+
+def make_teacher(model):
+    """Random weights, with statistics that are far from those of any batch."""
+    variables = step_module.initial_variables(model, 8, seed=5)
+    stats = jax.tree.map(lambda x: x + 0.5, variables["batch_stats"])
+    return SimpleNamespace(model=model, variables={**variables, "batch_stats": stats})
+
+
+def first_update(config, model, loss):
+    """The parameters after one step of Nesterov's momentum at a rate of 0.1, and the loss."""
+    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, decay_mask)
+    params = step_module.create_state(config, model, optimizer, config.seed).params
+    value, gradients = jax.value_and_grad(loss)(params)
+
+    def update(path, w, g):
+        if path[-1].key == "kernel":
+            g = g + config.optimizer.weight_decay * w
+        return w - 0.1 * (g + 0.9 * g)
+
+    return jax.tree_util.tree_map_with_path(update, params, gradients), value
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_first_update_with_a_teacher_is_that_of_the_papers_loss(tiny_config, devices):
+    """Equation 6, from the teacher's logits for the mixed images at its running statistics."""
+    config = plain(tiny_config)
+    config.augment.mixup_alpha = 1.0
+    config.label_smoothing.epsilon = 0.1
+    config.distillation.temperature = 5.0
+    config.distillation.hard_weight, config.distillation.soft_weight = 0.75, 0.5
+    teacher = make_teacher(get_model("tiny", num_classes=10))
+    batch = batch_of(np.random.default_rng(3))
+    options = {"steps": 1, "batches": [batch], "batch_norm": False}
+    after = run(config, devices=devices, teacher=teacher, **options)
+
+    images, targets, _ = prepared(config, batch)
+    r = np.asarray(teacher.model.apply(teacher.variables, images, train=False), np.float64)
+    soft = np.exp(r / 5) / np.exp(r / 5).sum(-1, keepdims=True)
+    model = get_model("tiny", num_classes=10, batch_norm=False)
+
+    def loss(params, hard_weight=0.75, soft_weight=0.5):
+        z = model.apply({"params": params}, images, train=True)
+        hard = -jnp.sum(targets * jax.nn.log_softmax(z)) / BATCH
+        return (
+            hard_weight * hard
+            - soft_weight * 25 * jnp.sum(soft * jax.nn.log_softmax(z / 5)) / BATCH
+        )
+
+    expected, value = first_update(config, model, loss)
+    assert_same(expected, after.params)
+    np.testing.assert_allclose(after.metrics["loss"] / BATCH, value, rtol=1e-5)
+    _, hard = first_update(config, model, lambda params: loss(params, 1.0, 0.0))
+    np.testing.assert_allclose(after.metrics["label_loss"] / BATCH, hard, rtol=1e-5)
+
+
+def test_an_image_that_does_not_count_teaches_nothing(tiny_config):
+    config = plain(tiny_config)
+    teacher = make_teacher(get_model("tiny", num_classes=10))
+    batch = batch_of(np.random.default_rng(3))
+    batch["label"][5] = -1
+    other = {**batch, "image": batch["image"].copy()}
+    other["image"][5] = 255 - other["image"][5]
+    options = {"steps": 1, "teacher": teacher, "batch_norm": False}
+    assert_same(*(run(config, batches=[b], **options).params for b in (batch, other)))
+
+
+def test_a_teacher_is_not_changed_and_adds_no_bytes_to_what_devices_exchange(tiny_config):
+    """Its variables are an argument only: what a step returns has the shapes it has without."""
+    layout = parallel.make_layout(BATCH, group_size=8, devices=jax.devices()[:8])
+    model = get_model("tiny", num_classes=10, bn_groups=layout.batch_norm_groups)
+    teacher = make_teacher(get_model("tiny", num_classes=10))
+    moved = []
+    for setup in (parts(tiny_config, model, layout, who) for who in (None, teacher)):
+        state = jax.eval_shape(
+            lambda setup=setup: step_module.create_state(tiny_config, model, setup.optimizer, 0)
+        )
+        constants = (parallel.replicated_like(teacher.variables, layout),) if setup.teacher else ()
+        batch = parallel.train_batch_like(8, layout)
+        lowered = step_module.make_train_step(tiny_config, setup).lower(
+            parallel.replicated_like(state, layout), batch, *constants
+        )
+        kernels = read_kernels(lowered.compile().as_text())
+        moved.append(sum(k.times * k.bytes for k in kernels if k.kind == "collective"))
+    assert moved[1] == moved[0] + 4  # the loss is another one than that against the labels
+
+
+def test_an_auxiliary_head_adds_its_weighted_loss(tiny_config):
+    config = plain(tiny_config)
+    config.model.auxiliary_loss_weight = 0.3
+
+    class TwoHeads(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = x.mean((1, 2))
+            logits, other = nn.Dense(10, name="head")(x), nn.Dense(10, name="auxiliary")(x)
+            return (logits, other) if train else logits
+
+    model, batch = TwoHeads(), batch_of(np.random.default_rng(3))
+    layout = parallel.make_layout(BATCH, devices=jax.devices()[:2])
+    setup = parts(config, model, layout)
+    state = step_module.create_state(config, model, setup.optimizer, config.seed)
+    state = parallel.replicate(state, layout)
+    train_step = step_module.make_train_step(config, setup)
+    after, _ = jax.device_get(train_step(state, parallel.put_batch(batch, layout)))
+
+    images, targets, _ = prepared(config, batch)
+
+    def loss(params):
+        both = (jax.nn.log_softmax(z) for z in model.apply({"params": params}, images, train=True))
+        own, other = (-jnp.sum(targets * log_p) / BATCH for log_p in both)
+        return own + 0.3 * other
+
+    expected, value = first_update(config, model, loss)
+    assert_same(expected, after.params)
+    np.testing.assert_allclose(after.metrics["loss"] / BATCH, value, rtol=1e-5)
+
+
 @pytest.mark.parametrize("compute", ["bfloat16", "float16"])
 def test_low_precision_keeps_float32_parameters_and_stays_near(tiny_config, compute):
     config = plain(tiny_config)
@@ -297,17 +504,10 @@ def test_devices_exchange_gradients_and_statistics_once(tiny_config, tiny_model)
     """The bytes of all collectives of the compiled step; the CPU does not join them into few."""
     layout = parallel.make_layout(BATCH, group_size=4, devices=jax.devices()[:8])
     model = get_model("tiny", num_classes=10, bn_groups=layout.batch_norm_groups)
-    optimizer = make_optimizer(tiny_config.optimizer, lambda step: 0.1, decay_mask)
-    state = jax.eval_shape(lambda: step_module.create_state(tiny_config, model, optimizer, 0))
-    train_step = step_module.make_train_step(
-        tiny_config, model, optimizer, lambda step: 0.1, layout, 10
-    )
-    examples = {
-        "image": ((8, 8, 3), np.uint8),
-        "label": ((), np.int32),
-        "sample_id": ((), np.uint32),
-    }
-    batch = parallel.batch_like(examples, layout)
+    setup = parts(tiny_config, model, layout)
+    state = jax.eval_shape(lambda: step_module.create_state(tiny_config, model, setup.optimizer, 0))
+    train_step = step_module.make_train_step(tiny_config, setup)
+    batch = parallel.train_batch_like(8, layout)
     lowered = train_step.lower(parallel.replicated_like(state, layout), batch)
     kernels = read_kernels(lowered.compile().as_text())
     moved = sum(k.times * k.bytes for k in kernels if k.kind == "collective")

@@ -170,7 +170,7 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_checkpoint(config, tmp
     first_bad_id = 13 * 64  # the examples of the fourteenth step
     prepare = step.prepare_batch
 
-    def explode(config, layout, num_classes, batch):
+    def explode(config, layout, num_classes, batch, mixes):
         images, targets, credit = prepare(config, layout, num_classes, batch)
         bad = (batch["sample_id"] >= first_bad_id)[:, None]
         return images, jax.numpy.where(bad, float("nan"), targets), credit

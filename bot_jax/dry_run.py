@@ -1,0 +1,138 @@
+"""A dry run: everything that a run is made of, built and compiled at full size, without data.
+
+python -m bot_jax.main --config configs/table6.py:resnet50_d_mixup --config.dry_run=true
+"""
+
+import jax
+
+from bot_jax import parallel
+from bot_jax.data.absent import absent_source
+from bot_jax.errors import InputError
+from bot_jax.progress import print_table
+from bot_jax.setup import Setup, describe_model, describe_run, make_setup
+from bot_jax.step import make_eval_step, make_train_step, zero_totals
+
+
+def dry_run(config) -> dict:
+    """Builds model, teacher, optimiser and schedule, compiles both steps, and prints what they are.
+
+    Nothing is trained and nothing is written. Data that are not here count as many examples and
+    classes as they are known to have, or else as the synthetic source has; a teacher that is not
+    here is its model.
+
+    Returns:
+      The printed numbers: parameters, macs, decayed, undecayed, learning_rates (by step),
+      steps, images, and of the compiled steps train_bytes and eval_bytes, each with "arguments"
+      and "temporary".
+
+    Raises:
+      InputError: a value does not fit.
+    """
+    source = _source(config)
+    setup = make_setup(config, sources=(source, source), trained=False)
+    print_table("Model", describe_model(setup))
+    print_table("Run", describe_run(config, setup))
+    rates = learning_rates(config, setup)
+    print_table(
+        "Learning rate",
+        [(f"step {step:,}", f"{rate:.6g}  {what}") for step, (what, rate) in rates.items()],
+    )
+    decayed, undecayed = (
+        sum(size for size, decays in _sizes(setup) if decays == wanted) for wanted in (True, False)
+    )
+    print("\nCompiling the training step and the evaluation step ...", flush=True)
+    train_bytes = _memory(_compile_train(config, setup))
+    eval_bytes = _memory(_compile_eval(config, setup))
+    images = setup.total_steps * config.batch_size
+    print_table(
+        f"Compiled for {setup.layout.mesh.size} x {_device(setup).device_kind}",
+        [
+            ("training step", _describe_memory(train_bytes)),
+            ("evaluation step", _describe_memory(eval_bytes)),
+            ("decayed", f"{decayed:,} parameters"),
+            ("not decayed", f"{undecayed:,} parameters"),
+            ("steps", f"{setup.total_steps:,}"),
+            ("images", f"{images:,}"),
+            ("training compute", f"{6 * setup.counts.macs * images / 1e18:.4g} exaFLOP, at least"),
+        ],
+    )
+    return {
+        "parameters": setup.counts.parameters,
+        "macs": setup.counts.macs,
+        "decayed": decayed,
+        "undecayed": undecayed,
+        "learning_rates": {step: rate for step, (_, rate) in rates.items()},
+        "steps": setup.total_steps,
+        "images": images,
+        "train_bytes": train_bytes,
+        "eval_bytes": eval_bytes,
+    }
+
+
+def _source(config):
+    data = config.data
+    try:
+        return absent_source(data)
+    except InputError as error:
+        print(
+            f"{error}\nWithout it, {data.num_synthetic:,} examples of {data.num_classes:,} classes "
+            "stand for the data."
+        )
+        return absent_source(data, data.num_synthetic, data.num_classes)
+
+
+def _sizes(setup):
+    sizes = (x.size for x in jax.tree.leaves(setup.state_shapes.params))
+    return zip(sizes, jax.tree.leaves(setup.decay_mask), strict=True)
+
+
+def learning_rates(config, setup: Setup) -> dict[int, tuple[str, float]]:
+    """Step, counted from 0 -> what it is, and its learning rate."""
+    warmup = round(config.schedule.warmup_epochs * setup.steps_per_epoch)
+    steps = {
+        0: "the first",
+        max(warmup - 1, 0): "the last of the warmup" if warmup else "the first",
+        setup.total_steps // 2: "half-way",
+        setup.total_steps - 1: "the last",
+    }
+    return {step: (what, float(setup.schedule(step))) for step, what in sorted(steps.items())}
+
+
+def _device(setup):
+    return setup.layout.mesh.devices.flat[0]
+
+
+def _compile_train(config, setup):
+    constants = ()
+    if setup.teacher:
+        constants = (parallel.replicated_like(setup.teacher.shapes, setup.layout),)
+    state = parallel.replicated_like(setup.state_shapes, setup.layout)
+    batch = parallel.train_batch_like(config.data.image_size, setup.layout)
+    return make_train_step(config, setup).lower(state, batch, *constants).compile()
+
+
+def _compile_eval(config, setup):
+    layout = parallel.evaluation_layout(config.eval_batch_size, setup.layout.mesh)
+    shapes = {
+        "params": setup.state_shapes.params,
+        "batch_stats": setup.state_shapes.batch_stats,
+    }
+    batch = parallel.eval_batch_like(config.data.image_size, layout)
+    totals = parallel.replicated_like(jax.eval_shape(zero_totals), layout)
+    variables = parallel.replicated_like(shapes, layout)
+    return make_eval_step(setup.model, layout).lower(totals, batch, variables).compile()
+
+
+def _memory(compiled):
+    memory = compiled.memory_analysis()
+    return {
+        "arguments": memory.argument_size_in_bytes,
+        "temporary": memory.temp_size_in_bytes,
+    }
+
+
+def _describe_memory(sizes):
+    return (
+        f"{sizes['temporary'] / 1e9:.2f} GB of activations and other temporaries, "
+        f"{sizes['arguments'] / 1e9:.2f} GB of weights, state and batch"
+    )

@@ -1,0 +1,106 @@
+"""The teacher of a distillation: any model of the registry, with trained weights."""
+
+import dataclasses
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from bot_jax import export
+from bot_jax.errors import InputError, check_choice
+from bot_jax.loss_scale import COMPUTE
+from bot_jax.models.registry import get_model
+from bot_jax.step import initial_variables
+
+# At most so many differences are listed in a message.
+_SHOWN = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A model in inference mode.
+
+    Attributes:
+      name: of the model.
+      model: the Flax module.
+      shapes: of its variables {"params", "batch_stats"}.
+      variables: NumPy arrays.
+    """
+
+    name: str
+    model: nn.Module
+    shapes: dict
+    variables: dict
+
+
+def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) -> Teacher | None:
+    """The teacher of `config.distillation`, or None where it names none.
+
+    Args:
+      config: the whole configuration.
+      class_names: of the student; the teacher's must be the same.
+      trained: False for those who compile a step without running it. Then a teacher that is not
+        there is `config.distillation.teacher_model`, with weights of zero, and classes may differ.
+
+    Raises:
+      InputError: there is no such teacher, or it does not fit.
+    """
+    distillation = config.distillation
+    if not distillation.teacher:
+        return None
+    check_choice("config.distillation.compute", distillation.compute, COMPUTE)
+    path, wanted = Path(distillation.teacher), distillation.teacher_model
+    if path.exists():
+        weights = export.run_weights(path) if path.is_dir() else export.read_weights(path)
+    elif not trained and wanted:
+        weights = export.Weights(wanted, {}, class_names, config.data.image_size, {})
+    else:
+        raise InputError(
+            f"config.distillation.teacher = {path}: there is no such run or file"
+            + (f"; a trained {wanted} is wanted" if wanted else "")
+            + ". Train the teacher first, or name the --workdir of its run or a file of "
+            "`python -m bot_jax.export`."
+        )
+    if wanted and weights.model != wanted:
+        raise InputError(
+            f"config.distillation.teacher = {path} is a {weights.model}, but "
+            f"config.distillation.teacher_model asks for {wanted}."
+        )
+    if trained and weights.class_names != class_names:
+        raise InputError(
+            f"config.distillation.teacher = {path} knows {_few(weights.class_names)}; "
+            f"the data have {_few(class_names)}. They must be the same, in the same order."
+        )
+    dtype = jnp.dtype(distillation.compute)
+    num_classes = len(weights.class_names)
+    model = get_model(weights.model, num_classes=num_classes, dtype=dtype, **weights.options)
+    shapes = jax.eval_shape(lambda: initial_variables(model, weights.image_size, seed=0))
+    if not weights.variables:
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        return Teacher(weights.model, model, shapes, zeros)
+    _check_shapes(path, weights.variables, shapes)
+    return Teacher(weights.model, model, shapes, weights.variables)
+
+
+def _few(names):
+    shown = ", ".join(names[:3])
+    return f"{len(names):,} classes ({shown}{', ...' if len(names) > 3 else ''})"
+
+
+def _check_shapes(path, variables, shapes):
+    own = {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
+    wanted = {name: x.shape for name, x in flatten_dict(shapes, sep="/").items()}
+    differences = [
+        f"  {name}: {own.get(name, 'missing')} in the file, "
+        f"{wanted.get(name, 'not there')} in the model"
+        for name in sorted(own.keys() | wanted.keys())
+        if own.get(name) != wanted.get(name)
+    ]
+    if differences:
+        raise InputError(
+            f"The weights in {path} do not fit the model that they are said to be of:\n"
+            + "\n".join(differences[:_SHOWN])
+        )
