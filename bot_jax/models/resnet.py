@@ -208,10 +208,13 @@ class ResNet(nn.Module):
         return x if self.small_images else max_pool(x)
 
 
-# Table 1 of 1512.03385. 200 has 16 more blocks in the second stage than 152 (1603.05027,
+# Table 1 of 1512.03385; 14 and 26 are timm's names for the smallest networks of bottleneck blocks,
+# in which A and B differ. 200 has 16 more blocks in the second stage than 152 (1603.05027,
 # appendix); PaddleClas gives the name to another network, with 3, 12, 48 and 3 blocks.
 _STAGE_SIZES = {
+    14: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
+    26: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
@@ -232,7 +235,7 @@ for _depth, _stage_sizes in _STAGE_SIZES.items():
             f"resnet{_depth}_{_letter}",
             input_size=224,
             description=f"ResNet-{_depth}-{_letter.upper()}: {_text}",
-            block=BasicBlock if _depth < 50 else BottleneckBlock,
+            block=BasicBlock if _depth in (18, 34) else BottleneckBlock,
             stage_sizes=_stage_sizes,
             stride_in_3x3=_stride_in_3x3,
             deep_stem=_deep_stem,
