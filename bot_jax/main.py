@@ -19,6 +19,10 @@ Any field of the configuration is set by its name (configs/default.py lists all)
   python -m bot_jax.main --config configs/quickstart.py --workdir runs/a \\
       --config.optimizer.momentum=0.8 --config.epochs=10
 
+The rows of a file that has some, such as configs/table6.py, are listed with
+
+  python -m bot_jax.main --config configs/table6.py:help
+
 A second start with the same --workdir goes on where the first one stopped.
 Exit codes: 0 done, 1 training failed, 2 wrong input, 130 or 143 stopped by a signal and saved.
 """
@@ -35,9 +39,7 @@ def _parse(arguments):
     parser.add_argument(
         "--config", required=True, metavar="FILE.py[:ROW]", help="configuration file and its row"
     )
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="where results are written"
-    )
+    parser.add_argument("--workdir", type=Path, metavar="DIR", help="where results are written")
     parser.add_argument(
         "--mode",
         choices=("train", "evaluate"),
@@ -61,7 +63,14 @@ def main(arguments=None) -> int:
         # Imported late: --help and a wrong flag should not wait for JAX and TensorFlow.
         from bot_jax.config import load_config
 
+        if flags.config.endswith(":help"):
+            from bot_jax.recipes import help_text
+
+            print(help_text(flags.config.removesuffix(":help")))
+            return 0
         config = load_config(flags.config, overrides)
+        if flags.workdir is None:
+            raise InputError("--workdir DIR is missing: the folder where results are written.")
         return _run(flags, config)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
