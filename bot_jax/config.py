@@ -6,6 +6,7 @@ fields of configs/default.py.
 """
 
 import ast
+import contextlib
 import importlib.util
 import inspect
 import json
@@ -52,9 +53,6 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
     """
     file, _, row = location.partition(":")
     path = Path(file)
-    if not path.is_file():
-        near = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise InputError(f"There is no configuration file {file}.{suggest(file, near)}")
     config = _call_get_config(path, row)
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config in {file} must return an ml_collections.ConfigDict.")
@@ -66,25 +64,61 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
     return config
 
 
-def _call_get_config(path, row):
+def load_module(path: Path):
+    """Runs a configuration file and returns it as a module.
+
+    Raises:
+      InputError: no such file, an error inside it, or it has no `get_config`.
+    """
+    if not path.is_file():
+        near = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise InputError(f"There is no configuration file {path}.{suggest(path, near)}")
     # A file says `from configs import default`; let that work from any directory.
     root = str(Path(__file__).resolve().parents[1])
     if root not in sys.path:
         sys.path.append(root)
     spec = importlib.util.spec_from_file_location(f"bot_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _errors_in_words(path):
         spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise InputError(f"{path} has no function get_config.")
-        takes_row = bool(inspect.signature(module.get_config).parameters)
-        if row and not takes_row:
-            raise InputError(f"{path} has no rows: leave out ':{row}'.")
+    if not hasattr(module, "get_config"):
+        raise InputError(f"{path} has no function get_config.")
+    return module
+
+
+def _call_get_config(path, row):
+    module = load_module(path)
+    parameters = inspect.signature(module.get_config).parameters.values()
+    if row and not parameters:
+        raise InputError(f"{path} has no rows: leave out ':{row}'.")
+    if not row and any(parameter.default is parameter.empty for parameter in parameters):
+        listing = _listing(path, module)
+        raise InputError(f"{path} has rows; say which: --config {path}:ROW.{listing}")
+    rows = getattr(module, "ROWS", None)
+    if row and rows is not None and row not in rows:
+        raise InputError(f"{path} has no row {row!r}.{suggest(row, rows)}{_listing(path, module)}")
+    with _errors_in_words(path):
         return module.get_config(row) if row else module.get_config()
+
+
+def _listing(path, module):
+    """How to see the rows of a file that says what they are."""
+    if not hasattr(module, "ROWS"):
+        return ""
+    return f" `python -m bot_jax.main --config {path}:help` lists them."
+
+
+@contextlib.contextmanager
+def _errors_in_words(path):
+    """Whatever goes wrong in a configuration file becomes an `InputError` with its line."""
+    try:
+        yield
     except InputError:
         raise
     except Exception as error:
-        places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        # The loader makes the path absolute.
+        files = (str(path), str(path.absolute()))
+        places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
         line = f", line {places[-1].lineno}" if places else ""
         raise InputError(f"{path}{line}: {type(error).__name__}: {error}") from error
 

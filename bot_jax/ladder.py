@@ -2,16 +2,16 @@
 
 python -m bot_jax.ladder --config configs/rehearsal.py --rows 'digits_*' --seeds 3 --workdir DIR
 
-Every run is `python -m bot_jax.main` with a --workdir of its own, DIR/ROW/seedN. First all rows with
-seed 0, then all with seed 1, and so on, so that a part of a ladder is a ladder too. What is there
-already is not run again, and a run that was interrupted goes on. After each run
+Every run is `python -m bot_jax.main` with a --workdir of its own, DIR/ROW/seedN. First all rows
+with seed 0, then all with seed 1, and so on, so that a part of a ladder is a ladder too. What is
+there already is not run again, and a run that was interrupted goes on. After each run
 
     DIR/ladder.json   every result, and mean and standard deviation of each row
     DIR/ladder.md     the same as a table, beside the paper's numbers
     DIR/ladder.png    the same as a picture
 
-are written anew. A row whose configuration names a teacher, `.../ROW/seed0`, learns from DIR/ROW/seed0;
-a row that is somebody's teacher runs with seed 0 only.
+are written anew. A row whose configuration names a teacher, `.../ROW/seed0`, learns from
+DIR/ROW/seed0; a row that is somebody's teacher runs first, with seed 0 only.
 """
 
 import argparse

