@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bot_jax.errors import InputError
-from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.losses.label_smoothing import optimal_gap, smooth_labels
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,17 @@ def test_rows_that_do_not_count_are_all_zero(form, epsilon):
 def test_unknown_form_is_an_input_error():
     with pytest.raises(InputError, match="uniform"):
         smooth_labels(np.array([0], np.int32), 4, 0.1, "unifrom")
+
+
+@pytest.mark.parametrize("form", ["uniform", "paper"])
+@pytest.mark.parametrize("num_classes", [2, 10, 1000])
+def test_the_optimal_gap_makes_the_softmax_equal_to_the_targets(form, num_classes):
+    logits = np.zeros(num_classes)
+    logits[0] = optimal_gap(0.1, num_classes, form)
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    targets = smooth_labels(np.array([0]), num_classes, 0.1, form)[0]
+    np.testing.assert_allclose(probabilities, targets, rtol=1e-5)
+
+
+def test_the_papers_gap_for_imagenet():
+    np.testing.assert_allclose(optimal_gap(0.1, 1000, "paper"), 9.10, atol=0.005)

@@ -7,7 +7,15 @@ Source: Szegedy et al., arXiv 1512.00567, section 7 (uniform); arXiv 1812.01187,
 equation 4 (paper), eps = 0.1. The paper's own code and every other framework use the uniform
 form. They are the same up to ``eps_uniform = eps_paper * K / (K - 1)``: at K = 1000 the
 difference is 1e-4, at K = 2 it is 0.95 against 0.9.
+
+A network that fits the smoothed targets exactly has a logit for the class that is larger than the
+others by a finite gap, and the others are equal:
+
+    uniform:  log((K (1 - eps) + eps) / eps)
+    paper:    log((K - 1) (1 - eps) / eps)       9.10 at eps = 0.1, K = 1000
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +23,23 @@ import jax.numpy as jnp
 from bot_jax.errors import check_choice
 
 FORMS = ("uniform", "paper")
+
+
+def optimal_gap(epsilon, num_classes, form="uniform"):
+    """The difference between the largest logit and each other one that fits smoothed targets.
+
+    Args:
+      epsilon: above 0 and below 1.
+      num_classes: K, at least 2.
+      form: "uniform" or "paper".
+
+    Returns:
+      Nats, a float.
+    """
+    check_choice("label smoothing form", form, FORMS)
+    if form == "uniform":
+        return math.log((num_classes * (1 - epsilon) + epsilon) / epsilon)
+    return math.log((num_classes - 1) * (1 - epsilon) / epsilon)
 
 
 def smooth_labels(labels, num_classes, epsilon=0.1, form="uniform"):
