@@ -76,7 +76,7 @@ def cost(config) -> Cost | None:
     """The cost of the run that a configuration describes; None but for ImageNet and Places365."""
     if config.data.source != "tfds":
         return None
-    images = KNOWN_SIZES[config.data.tfds_name][0]
+    images = KNOWN_SIZES[config.data.tfds_name]["train"]
     seen = config.epochs * images
     model, size, compute = config.model.name, config.data.image_size, config.precision.compute
     training = 6e9 * GIGA_MACS[model, size]
@@ -108,7 +108,7 @@ def minutes_an_epoch(model: str, compute: str) -> float:
 
 def _seconds_an_image(model, compute):
     if model in _TABLE_3:
-        return 60 * minutes_an_epoch(model, compute) / KNOWN_SIZES["imagenet2012"][0]
+        return 60 * minutes_an_epoch(model, compute) / KNOWN_SIZES["imagenet2012"]["train"]
     pace = _RELEASED_PACE.get((model, compute))
     return pace and 1 / pace
 

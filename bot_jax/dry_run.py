@@ -28,8 +28,7 @@ def dry_run(config) -> dict:
     Raises:
       InputError: a value does not fit.
     """
-    source = _source(config)
-    setup = make_setup(config, sources=(source, source), trained=False)
+    setup = make_setup(config, sources=_sources(config), trained=False)
     print_table("Model", describe_model(setup))
     print_table("Run", describe_run(config, setup))
     rates = learning_rates(config, setup)
@@ -69,16 +68,18 @@ def dry_run(config) -> dict:
     }
 
 
-def _source(config):
+def _sources(config):
     data = config.data
+    splits = (data.train_split, data.eval_split)
     try:
-        return absent_source(data)
+        return tuple(absent_source(data, split) for split in splits)
     except InputError as error:
         print(
             f"{error}\nWithout it, {data.num_synthetic:,} examples of {data.num_classes:,} classes "
             "stand for the data."
         )
-        return absent_source(data, data.num_synthetic, data.num_classes)
+        sizes = (data.num_synthetic, data.num_classes)
+        return tuple(absent_source(data, split, *sizes) for split in splits)
 
 
 def _sizes(setup):

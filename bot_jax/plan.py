@@ -63,7 +63,7 @@ def _source(config, examples, classes):
     from bot_jax.data.absent import absent_source
 
     try:
-        return absent_source(config.data, examples, classes)
+        return absent_source(config.data, config.data.train_split, examples, classes)
     except InputError as error:
         raise InputError(
             f"{error}\nTo plan without the data, say --examples N --classes N."

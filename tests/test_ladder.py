@@ -137,7 +137,7 @@ def test_a_ladder_runs_to_its_end_and_is_not_run_again(file, tmp_path, capsys):
 def test_a_run_that_fails_ends_the_ladder_and_says_where(file, tmp_path, capsys):
     out = tmp_path / "out"
     command = [f"--config={file}", f"--workdir={out}", "--rows=other", "--seeds=1"]
-    assert ladder.main([*command, "--config.batch_size=1600"]) == 2
+    assert ladder.main([*command, "--config.batch_size=2000"]) == 2
     printed = capsys.readouterr().out
     assert "other, seed 0, ended with exit code 2" in printed
-    assert "fewer than one batch" in printed
+    assert "does not fit" in printed

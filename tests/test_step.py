@@ -13,6 +13,7 @@ from bot_jax import step as step_module
 from bot_jax.augment.mixup import mixup_lambdas, mixup_permutation
 from bot_jax.hlo import read_kernels
 from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.models import count
 from bot_jax.models.registry import get_model
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
@@ -403,6 +404,29 @@ def test_low_precision_keeps_float32_parameters_and_stays_near(tiny_config, comp
     )
 
 
+def test_float16_computes_convolutions_and_their_gradients_in_float16(tiny_config, tiny_model):
+    """As the paper has it: copies of the weights, activations and gradients, all three."""
+    tiny_config.precision.compute = "float16"
+    layout = parallel.make_layout(BATCH, group_size=8, devices=jax.devices()[:1])
+    model = get_model("tiny", dtype=jnp.float16, bn_groups=layout.batch_norm_groups)
+    setup = parts(tiny_config, model, layout)
+    state = jax.eval_shape(lambda: step_module.create_state(tiny_config, model, setup.optimizer, 0))
+    step = step_module.make_train_step(tiny_config, setup)
+    jaxpr = step.trace(state, parallel.train_batch_like(8, layout)).jaxpr
+
+    def convolutions(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "conv_general_dilated":
+                yield {v.aval.dtype for v in (*equation.invars, *equation.outvars)}
+            for inner in count._inner_jaxprs(equation.params):
+                yield from convolutions(inner)
+
+    found = list(convolutions(jaxpr.jaxpr))
+    assert len(found) >= 3  # forward and the gradient of the kernel, on a CPU or elsewhere
+    assert all(dtypes == {jnp.dtype("float16")} for dtypes in found)
+    assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+
+
 def test_overflow_skips_the_step_and_halves_a_dynamic_scale(tiny_config, monkeypatch):
     config = plain(tiny_config)
     loss = step_module.cross_entropy
@@ -421,6 +445,36 @@ def test_overflow_skips_the_step_and_halves_a_dynamic_scale(tiny_config, monkeyp
     later = run(config, steps=20)
     assert 0 < later.metrics["skipped"] < 20
     assert np.isfinite(jax.tree.leaves(later.params)[0]).all()
+
+
+def test_a_planted_overflow_skips_one_step_halves_the_scale_and_the_run_goes_on(
+    tiny_config, monkeypatch
+):
+    config = plain(tiny_config)
+    config.precision.compute, config.precision.loss_scale = "float16", "dynamic"
+    config.precision.loss_scale_value = 1024.0
+    prepare = step_module.prepare_batch
+
+    def plant(config, layout, num_classes, batch, mixes):
+        images, targets, credit = prepare(config, layout, num_classes, batch, mixes)
+        second_step = (batch["sample_id"] >= BATCH) & (batch["sample_id"] < 2 * BATCH)
+        return images, jnp.where(second_step[:, None], 1e9 * targets, targets), credit
+
+    rng = np.random.default_rng(0)
+    batches = [batch_of(rng, first_id=i * BATCH) for i in range(4)]
+    monkeypatch.setattr(step_module, "prepare_batch", plant)
+    states = [run(config, steps=n, batches=batches) for n in (1, 2, 4)]
+    assert [int(s.metrics["skipped"]) for s in states] == [0, 1, 1]
+    assert [float(s.loss_scale.scale) for s in states] == [1024, 512, 512]
+    assert [int(s.step) for s in states] == [1, 2, 4]
+    assert states[2].metrics["bad_step"] == 0
+    for one, two in zip(
+        jax.tree.leaves(states[0].params), jax.tree.leaves(states[1].params), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+    assert np.abs(states[2].params["head"]["bias"] - states[1].params["head"]["bias"]).max() > 0
+    assert states[1].metrics["count"] == BATCH  # a step that is skipped is not in the averages
+    assert states[2].metrics["count"] == 3 * BATCH
 
 
 def test_a_step_that_is_not_finite_is_noted_and_leaves_the_weights_alone(tiny_config, monkeypatch):

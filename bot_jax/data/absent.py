@@ -4,11 +4,14 @@ from bot_jax.data.sizes import KNOWN_SIZES
 from bot_jax.data.source import Source, make_source
 
 
-def absent_source(config_data, examples: int | None = None, classes: int | None = None) -> Source:
-    """The training split of `config_data`, which cannot be read.
+def absent_source(
+    config_data, split: str, examples: int | None = None, classes: int | None = None
+) -> Source:
+    """A split of `config_data` that cannot be read.
 
     Args:
       config_data: `config.data`.
+      split: its name.
       examples, classes: how many there are; default those of the data, where they are known or
         there.
 
@@ -16,12 +19,12 @@ def absent_source(config_data, examples: int | None = None, classes: int | None 
       InputError: they are neither given nor known, and the data are not there.
     """
     if not (examples and classes):
-        name = config_data.tfds_name.split(":")[0].split("/")[0]
-        if config_data.source == "tfds" and name in KNOWN_SIZES:
-            known = KNOWN_SIZES[name]
+        known = KNOWN_SIZES.get(config_data.tfds_name) if config_data.source == "tfds" else None
+        if known and split in known:
+            examples, classes = examples or known[split], classes or known["classes"]
         else:
-            source = make_source(config_data, config_data.train_split)
-            known = (source.num_examples, len(source.class_names))
-        examples, classes = examples or known[0], classes or known[1]
+            source = make_source(config_data, split)
+            examples = examples or source.num_examples
+            classes = classes or len(source.class_names)
     names = tuple(f"class {i}" for i in range(classes))
-    return Source("data that are not here", examples, names, str, read=lambda index: None)
+    return Source(f"{split} data that are not read", examples, names, str, read=lambda index: None)
