@@ -63,13 +63,14 @@ def _small(row, data, set_data):
         config.batch_norm.group_size = min(config.batch_norm.group_size, config.batch_size)
         config.optimizer.base_learning_rate *= 4
         config.eval_batch_size = 500
-        config.eval_every_epochs = config.checkpoint.every_epochs = 0.0  # at the end
         config.log_every_steps = 20
         if config.distillation.teacher:
             mixed = "_mixup" if config.augment.mixup_alpha else ""
             config.distillation.teacher = f"runs/ladder/{data}_teacher{mixed}/seed0"
             config.distillation.teacher_model = _MODELS["resnet152_d"][0]
         set_data(config)
+        config.eval_every_epochs = config.epochs / 6
+        config.checkpoint.every_epochs = 0.0  # at the end
         return config
 
     return dataclasses.replace(row, make=make, gluoncv=None)
