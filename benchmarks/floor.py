@@ -4,7 +4,7 @@
 
 Every convolution of the model is timed alone, as XLA computes it: forward, and both gradients, each
 in every form that `models/convolution.py` knows. The fastest ones are summed. Nothing else of a
-step is in it: no batch norm, no ReLU, no pooling, no update.
+step is in it: no depthwise convolution, no batch norm, no ReLU, no pooling, no update.
 """
 
 import argparse
@@ -25,12 +25,12 @@ RUNS = 5
 
 
 def convolutions(name: str, image_size: int, batch: int, dtype) -> Counter:
-    """(shape of x, shape of the kernel, stride) -> how often the model has it."""
+    """(shape of x, shape of the kernel, stride, valid) -> how often the model has it."""
     found = Counter()
 
-    def note(x, kernel, stride):
-        found[x.shape, kernel.shape, stride] += 1
-        return convolution.convolve(x, kernel, stride)
+    def note(x, kernel, stride, valid=False):
+        found[x.shape, kernel.shape, stride, valid] += 1
+        return convolution.convolve(x, kernel, stride, valid)
 
     model = get_model(name, num_classes=10, dtype=dtype)
     images = jax.ShapeDtypeStruct((batch, image_size, image_size, 3), jnp.float32)
@@ -42,16 +42,16 @@ def convolutions(name: str, image_size: int, batch: int, dtype) -> Counter:
     return found
 
 
-def forms(stride: int) -> dict:
+def forms(stride: int, valid: bool) -> dict:
     """What is computed -> functions (x, kernel, dy) that compute it."""
-    as_convolution = partial(convolution._xla, stride=stride)
-    as_product = partial(convolution._as_product, stride=stride)
+    as_convolution = partial(convolution._xla, stride=stride, valid=valid)
+    as_product = partial(convolution._as_product, stride=stride, valid=valid)
 
     def gradient(function, i):
         return lambda x, kernel, dy: jax.vjp(function, x, kernel)[1](dy)[i]
 
     def turned(x, kernel, dy):
-        return convolution._xla(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+        return convolution._gradient_of_x_as_convolution(dy, kernel, valid)
 
     both = (as_convolution, as_product)
     return {
@@ -85,21 +85,21 @@ def main():
     totals = Counter()
     heads = ("forward", "gradient of x", "gradient of w")
     print(f"{'':>34} {'GFLOP':>6}" + "".join(f" {head + ', ms':>18}" for head in heads))
-    for (x_shape, k_shape, stride), times in convolutions(
+    for (x_shape, k_shape, stride, valid), times in convolutions(
         flags.model, flags.image_size, flags.batch, dtype
     ).items():
         x, kernel = (jnp.ones(shape, dtype) for shape in (x_shape, k_shape))
-        dy = jax.jit(partial(convolution._xla, stride=stride))(x, kernel)
+        dy = jax.jit(partial(convolution._xla, stride=stride, valid=valid))(x, kernel)
         flops = 2 * dy.size * k_shape[0] * k_shape[1] * k_shape[2]
         row = []
-        for head, functions in forms(stride).items():
+        for head, functions in forms(stride, valid).items():
             if head == "gradient of x" and x_shape[-1] == 3:
                 row.append(0.0)  # images have none
             else:
                 row.append(min(least_seconds(function, x, kernel, dy) for function in functions))
             totals[head] += times * row[-1]
         size = f"{times} x {k_shape[0]}x{k_shape[1]} {k_shape[2]}-{k_shape[3]} /{stride}"
-        what = f"{size} on {x_shape[1]}x{x_shape[2]}"
+        what = f"{size} on {x_shape[1]}x{x_shape[2]}{' valid' if valid else ''}"
         print(
             f"{what:>34} {flops / 1e9:>6.2f}"
             + "".join(f" {1e3 * one:>9.2f} {flops / one / 1e9 if one else 0:>8.0f}" for one in row),

@@ -6,29 +6,31 @@ import pytest
 from bot_jax.models.convolution import convolve
 
 
-def numpy_convolve(x, kernel, stride):
-    """Convolution by its definition, with k // 2 zeros on every side, and its two gradients.
+def numpy_convolve(x, kernel, stride, valid=False):
+    """Convolution by its definition, with k // 2 zeros on every side or none, and its gradients.
 
     Returns the result y, and a function dy -> (dx, dkernel).
     """
-    k, pad = kernel.shape[0], kernel.shape[0] // 2
+    k, l = kernel.shape[:2]  # noqa: E741
+    down, right = (0, 0) if valid else (k // 2, l // 2)
     b, height, width, _ = x.shape
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows, columns = range(0, height, stride), range(0, width, stride)
+    padded = np.pad(x, ((0, 0), (down, down), (right, right), (0, 0)))
+    rows = range(0, padded.shape[1] - k + 1, stride)
+    columns = range(0, padded.shape[2] - l + 1, stride)
     y = np.zeros((b, len(rows), len(columns), kernel.shape[-1]))
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
-            window = padded[:, row : row + k, column : column + k]
+            window = padded[:, row : row + k, column : column + l]
             y[:, i, j] = np.einsum("bhwi,hwio->bo", window, kernel)
 
     def gradients(dy):
         dpadded, dkernel = np.zeros_like(padded), np.zeros_like(kernel)
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
-                window = np.s_[:, row : row + k, column : column + k]
+                window = np.s_[:, row : row + k, column : column + l]
                 dpadded[window] += np.einsum("bo,hwio->bhwi", dy[:, i, j], kernel)
                 dkernel += np.einsum("bhwi,bo->hwio", padded[window], dy[:, i, j])
-        return dpadded[:, pad : pad + height, pad : pad + width], dkernel
+        return dpadded[:, down : down + height, right : right + width], dkernel
 
     return y, gradients
 
@@ -48,16 +50,36 @@ def test_convolve_and_its_gradients_equal_their_definition(
 ):
     if channels == 64 and kernel_size == 7:
         pytest.skip("slow by definition")
-    x = draw(batch, size, size + 1, channels)
-    kernel = draw(kernel_size, kernel_size, channels, 5, seed=1)
-    expected, gradients = numpy_convolve(x, kernel, stride)
+    check(draw(batch, size, size + 1, channels), (kernel_size, kernel_size), stride)
+
+
+def check(x, window, *options):
+    """The result and both gradients, in float32, against the definition."""
+    kernel = draw(*window, x.shape[-1], 5, seed=1)
+    expected, gradients = numpy_convolve(x, kernel, *options)
     dy = draw(*expected.shape, seed=2)
     to_float32 = lambda a: jnp.asarray(a, jnp.float32)  # noqa: E731
-    y, pull_back = jax.vjp(lambda *a: convolve(*a, stride), to_float32(x), to_float32(kernel))
+    y, pull_back = jax.vjp(lambda *a: convolve(*a, *options), to_float32(x), to_float32(kernel))
     np.testing.assert_allclose(y, expected, atol=1e-5 * np.abs(expected).max())
     for actual, wanted in zip(pull_back(to_float32(dy)), gradients(dy), strict=True):
         assert actual.shape == wanted.shape
         np.testing.assert_allclose(actual, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+# Those of Inception-V3, at few and at many pixels.
+@pytest.mark.parametrize("size", [7, 12])
+@pytest.mark.parametrize(
+    ("window", "stride", "valid"),
+    [
+        *[(window, 1, False) for window in [(1, 7), (7, 1), (1, 3), (3, 1), (5, 5)]],
+        ((3, 3), 1, True),
+        ((3, 3), 2, True),
+        ((5, 5), 1, True),
+        ((1, 1), 2, True),
+    ],
+)
+def test_rectangles_and_no_padding_equal_their_definition(size, window, stride, valid):
+    check(draw(2, size, size + 1, 6), window, stride, valid)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from bot_jax.models import get_model, model_info
+from bot_jax.models.convolution import convolve
 from bot_jax.models.count import count, count_macs
+from bot_jax.models.depthwise import convolve_depthwise
 
 # Published: parameters, and MACs in thousands of millions to the digits given. The five of
 # 1812.01187 table 5 and depths 18 to 152 of variant D; 200-D is 64.69 million in timm.
@@ -149,6 +151,24 @@ def test_grouped_convolution():
     # In 4 groups each output channel sees 2 of the 8 input channels.
     macs = macs_of(convolution(feature_groups=4), (2, 8, 8, 8), (3, 3, 2, 16))
     assert macs == 2 * 4 * 4 * 16 * 3 * 3 * 2
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_convolution(stride):
+    """On a CPU it is no convolution and no product; it is counted all the same, and once."""
+    macs = macs_of(
+        lambda x, kernel: convolve_depthwise(x, kernel, stride), (2, 8, 6, 5), (3, 3, 1, 5)
+    )
+    assert macs == 2 * (8 // stride) * (6 // stride) * 5 * 9
+
+
+def test_convolution_of_a_rectangle():
+    # As a product on a CPU and as a convolution elsewhere; the unpadded result has 6 x 2 pixels.
+    for size in (1, 8):
+        macs = macs_of(
+            lambda x, kernel: convolve(x, kernel, 1, True), (size, 6, 8, 3), (1, 7, 3, 4)
+        )
+        assert macs == size * 6 * 2 * 4 * 7 * 3
 
 
 def test_matrix_products():

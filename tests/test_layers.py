@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,11 +7,13 @@ import pytest
 
 from bot_jax.models.layers import (
     Conv,
+    DepthwiseConv,
     avg_pool,
     classifier,
     global_avg_pool,
     max_pool,
     relu,
+    smooth,
 )
 
 
@@ -19,6 +23,23 @@ def test_conv_computes_in_its_dtype_and_keeps_float32_parameters(dtype):
     y, variables = conv.init_with_output(jax.random.key(0), jnp.ones((1, 4, 4, 2)))
     assert y.dtype == dtype
     assert list(variables["params"]) == ["kernel"]
+    assert variables["params"]["kernel"].dtype == jnp.float32
+
+
+def test_conv_takes_a_rectangle_and_no_padding():
+    conv = Conv(4, (1, 7), jax.nn.initializers.ones, stride=2, valid=True)
+    y, variables = conv.init_with_output(jax.random.key(0), jnp.ones((1, 9, 9, 2)))
+    assert variables["params"]["kernel"].shape == (1, 7, 2, 4)
+    np.testing.assert_array_equal(y, np.full((1, 5, 2, 4), 14.0))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_depthwise_conv_computes_in_its_dtype_and_keeps_float32_parameters(dtype):
+    conv = DepthwiseConv(jax.nn.initializers.ones, stride=2, dtype=dtype)
+    y, variables = conv.init_with_output(jax.random.key(0), jnp.ones((1, 5, 4, 2)))
+    assert (y.shape, y.dtype) == ((1, 3, 2, 2), dtype)
+    assert list(variables["params"]) == ["kernel"]
+    assert variables["params"]["kernel"].shape == (3, 3, 1, 2)
     assert variables["params"]["kernel"].dtype == jnp.float32
 
 
@@ -34,18 +55,25 @@ def test_max_pool_ignores_the_border(height, width):
     np.testing.assert_array_equal(max_pool(jnp.array(x)), expected)
 
 
-@pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 9), (1, 1)])
-def test_max_pool_gives_the_gradient_to_the_first_maximum(height, width):
+@pytest.mark.parametrize(
+    ("height", "width", "valid"),
+    [(6, 8, False), (7, 9, False), (1, 1, False), (6, 7, True), (9, 8, True), (3, 3, True)],
+)
+def test_max_pool_gives_the_gradient_to_the_first_maximum(height, width, valid):
     # Few different values, so that most windows have more than one maximum.
     x = np.random.default_rng(7).integers(-3, 1, (2, height, width, 3)).astype(np.float32)
-    dy = np.random.default_rng(8).normal(size=(2, (height + 1) // 2, (width + 1) // 2, 3))
-    expected = np.zeros(x.shape)
+    rows, columns = ((side - 1) // 2 if valid else (side + 1) // 2 for side in (height, width))
+    dy = np.random.default_rng(8).normal(size=(2, rows, columns, 3))
+    y, expected = np.zeros(dy.shape), np.zeros(x.shape)
     for b, i, j, c in np.ndindex(dy.shape):
-        top, left = max(2 * i - 1, 0), max(2 * j - 1, 0)
-        window = x[b, top : 2 * i + 2, left : 2 * j + 2, c]
+        first = [2 * k if valid else 2 * k - 1 for k in (i, j)]
+        top, left = (max(k, 0) for k in first)
+        window = x[b, top : first[0] + 3, left : first[1] + 3, c]
         row, column = np.unravel_index(window.argmax(), window.shape)
+        y[b, i, j, c] = window.max()
         expected[b, top + row, left + column, c] += dy[b, i, j, c]
-    _, pull_back = jax.vjp(max_pool, jnp.array(x))
+    actual, pull_back = jax.vjp(partial(max_pool, valid=valid), jnp.array(x))
+    np.testing.assert_array_equal(actual, y)
     np.testing.assert_allclose(pull_back(jnp.asarray(dy, jnp.float32))[0], expected, atol=1e-6)
 
 
@@ -61,6 +89,27 @@ def test_avg_pool_counts_only_pixels_inside(height, width):
 
 def test_avg_pool_keeps_the_dtype():
     assert avg_pool(jnp.ones((1, 3, 3, 1), jnp.float16)).dtype == jnp.float16
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 7), (1, 2)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_smooth_counts_the_zeros_around(height, width, dtype):
+    rng = np.random.default_rng(9)
+    x, dy = (jnp.asarray(rng.normal(size=(2, height, width, 3)), dtype) for _ in range(2))
+
+    def ninths(x):
+        """The same as a sum of nine shifted images."""
+        x = np.pad(np.asarray(x, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        shifts = (x[:, i : i + height, j : j + width] for i in range(3) for j in range(3))
+        return sum(shifts) / 9
+
+    y, pull_back = jax.vjp(smooth, x)
+    assert y.dtype == dtype
+    rounding = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(y, np.float64), ninths(x), atol=rounding)
+    # Its matrix is symmetric.
+    (dx,) = pull_back(dy)
+    np.testing.assert_allclose(np.asarray(dx, np.float64), ninths(dy), atol=rounding)
 
 
 def test_global_avg_pool_is_float32():

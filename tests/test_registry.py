@@ -17,6 +17,11 @@ def test_all_resnets_are_there():
     assert expected <= set(model_names())
 
 
+def test_the_other_networks_of_the_paper_are_there():
+    names = {"inception_v3", *(f"mobilenet_{width}" for width in ("025", "050", "075", "100"))}
+    assert names <= set(model_names())
+
+
 def test_input_sizes_and_descriptions():
     assert model_info("resnet50_d").input_size == 224
     assert model_info("resnet20_cifar").input_size == 32

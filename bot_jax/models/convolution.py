@@ -27,8 +27,8 @@ from bot_jax.models.sharding import vary_like
 _FEW_PIXELS, _FEW_PIXELS_HALF = 49, 4
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """2-D cross-correlation padded with ``k // 2`` zeros on every side.
+def convolve(x: jax.Array, kernel: jax.Array, stride: int, valid: bool = False) -> jax.Array:
+    """2-D cross-correlation padded with ``k // 2`` zeros on every side, or not at all.
 
     The padding is that of PyTorch, MXNet and PaddlePaddle models. ``"SAME"`` is not: at
     stride 2 it pads an even-sized image on the bottom and right only, which shifts every
@@ -36,92 +36,128 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
     Args:
       x: images [b, H, W, in].
-      kernel: [k, k, in, out] with k odd, same dtype as `x`.
+      kernel: [k, l, in, out] with k and l odd, same dtype as `x`.
       stride: step in both directions.
+      valid: without zeros; the result has the pixels whose windows lie inside of the image.
 
     Returns:
-      [b, ceil(H / stride), ceil(W / stride), out].
+      [b, ceil(H / stride), ceil(W / stride), out]; where `valid`,
+      [b, floor((H - k) / stride) + 1, floor((W - l) / stride) + 1, out].
     """
-    return _convolve(x, vary_like(kernel, x), stride)
+    return _convolve(x, vary_like(kernel, x), stride, valid)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(x, kernel, stride):
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x, kernel, stride, valid):
+    options = {"stride": stride, "valid": valid}
     return jax.lax.platform_dependent(
-        x, kernel, cpu=partial(_convolve_cpu, stride=stride), default=partial(_xla, stride=stride)
+        x, kernel, cpu=partial(_convolve_cpu, **options), default=partial(_xla, **options)
     )
 
 
-def _forward(x, kernel, stride):
-    return _convolve(x, kernel, stride), (x, kernel)
+def _forward(x, kernel, stride, valid):
+    return _convolve(x, kernel, stride, valid), (x, kernel)
 
 
-def _backward(stride, saved, dy):
+def _backward(stride, valid, saved, dy):
+    options = {"stride": stride, "valid": valid}
     return jax.lax.platform_dependent(
         *saved,
         dy,
-        cpu=partial(_gradients_cpu, stride=stride),
-        default=lambda x, kernel, dy: jax.vjp(partial(_xla, stride=stride), x, kernel)[1](dy),
+        cpu=partial(_gradients_cpu, **options),
+        default=lambda x, kernel, dy: jax.vjp(partial(_xla, **options), x, kernel)[1](dy),
     )
 
 
 _convolve.defvjp(_forward, _backward)
 
 
-def _xla(x, kernel, stride):
-    pad = kernel.shape[0] // 2
+def _xla(x, kernel, stride, valid=False):
+    return _padded_by(x, kernel, stride, *_padding(kernel, valid))
+
+
+def _padding(kernel, valid):
+    """Zeros on either side of the rows and of the columns."""
+    return (0, 0) if valid else (kernel.shape[0] // 2, kernel.shape[1] // 2)
+
+
+def _padded_by(x, kernel, stride, rows, columns):
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
-        padding=((pad, pad), (pad, pad)),
+        padding=((rows, rows), (columns, columns)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
-def _convolve_cpu(x, kernel, stride):
-    return (_as_product if _is_product(x, kernel, stride) else _xla)(x, kernel, stride)
+def _convolve_cpu(x, kernel, stride, valid):
+    compute = _as_product if _is_product(x, kernel, stride, valid) else _xla
+    return compute(x, kernel, stride, valid)
 
 
-def _gradients_cpu(x, kernel, dy, stride):
-    size = kernel.shape[0]
-
+def _gradients_cpu(x, kernel, dy, stride, valid):
     def by_product():
-        return jax.vjp(partial(_as_product, stride=stride), x, kernel)[1](dy)
+        return jax.vjp(partial(_as_product, stride=stride, valid=valid), x, kernel)[1](dy)
 
-    if _is_product(x, kernel, stride):
+    if _is_product(x, kernel, stride, valid):
         return by_product()
-    dx = _xla(dy, kernel[::-1, ::-1].swapaxes(2, 3), stride) if stride == 1 else by_product()[0]
-    if size == 1:
+    dx = _gradient_of_x_as_convolution(dy, kernel, valid) if stride == 1 else by_product()[0]
+    if kernel.shape[:2] == (1, 1):
         return dx, by_product()[1]
     # Transposed as they are: what made them would be computed again, in an order that is slow.
     x, dy = jax.lax.optimization_barrier((x, dy))
-    return dx, jax.vjp(lambda kernel: _xla(x, kernel, stride), kernel)[1](dy)[0]
+    return dx, jax.vjp(lambda kernel: _xla(x, kernel, stride, valid), kernel)[1](dy)[0]
 
 
-def _is_product(x, kernel, stride):
+def _gradient_of_x_as_convolution(dy, kernel, valid):
+    """At stride 1. Where dy is smaller than x there are more zeros around it."""
+    zeros = [k - 1 - pad for k, pad in zip(kernel.shape[:2], _padding(kernel, valid), strict=True)]
+    return _padded_by(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1, *zeros)
+
+
+def _is_product(x, kernel, stride, valid):
     """In half types oneDNN's convolution is the faster one, but for the fewest pixels."""
-    pixels = -(-x.shape[1] // stride) * -(-x.shape[2] // stride)
+    rows, columns = _result_sides(x, kernel, stride, valid)
     if x.dtype.itemsize < 4:
-        return pixels <= _FEW_PIXELS_HALF
-    return kernel.shape[0] == 1 or pixels <= _FEW_PIXELS
+        return rows * columns <= _FEW_PIXELS_HALF
+    return kernel.shape[:2] == (1, 1) or rows * columns <= _FEW_PIXELS
 
 
-def _as_product(x, kernel, stride):
-    size, _, features_in, features_out = kernel.shape
-    patches = _patches(x, size, stride)
-    product = patches.reshape(-1, size * size * features_in) @ kernel.reshape(-1, features_out)
+def _result_sides(x, kernel, stride, valid):
+    sides = zip(x.shape[1:3], kernel.shape[:2], _padding(kernel, valid), strict=True)
+    return [(side + 2 * pad - k) // stride + 1 for side, k, pad in sides]
+
+
+def _as_product(x, kernel, stride, valid=False):
+    features_out = kernel.shape[-1]
+    patches = _patches(x, kernel, stride, valid)
+    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, features_out)
     return product.reshape(*patches.shape[:3], features_out)
 
 
-def _patches(x, size, stride):
-    """What each kernel tap sees, side by side: [b, ceil(H / stride), ..., size * size * in]."""
-    pad = size // 2
-    height, width = (-(-side // stride) for side in x.shape[1:3])
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    taps = [
-        x[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
-        for i in range(size)
-        for j in range(size)
+def _patches(x, kernel, stride, valid):
+    """What each kernel tap sees, side by side: [b, rows, columns, k * l * in]."""
+    rows, columns = _result_sides(x, kernel, stride, valid)
+    x = jnp.pad(x, ((0, 0), *((pad, pad) for pad in _padding(kernel, valid)), (0, 0)))
+    return jnp.concatenate(shifted(x, kernel.shape[:2], stride, (rows, columns)), axis=-1)
+
+
+def shifted(x: jax.Array, window, stride: int, sides) -> list[jax.Array]:
+    """What each place of a window sees of padded images [b, H, W, c], in reading order.
+
+    Args:
+      x: the images.
+      window: rows and columns of the window.
+      stride: step of the window in both directions.
+      sides: rows and columns of the result: how many windows there are.
+
+    Returns:
+      For each place of the window an array [b, *sides, c].
+    """
+    rows, columns = ((count - 1) * stride + 1 for count in sides)
+    return [
+        x[:, i : i + rows : stride, j : j + columns : stride]
+        for i in range(window[0])
+        for j in range(window[1])
     ]
-    return jnp.concatenate(taps, axis=-1)

@@ -21,7 +21,9 @@ from typing import Any
 
 from bot_jax.errors import InputError, suggest
 
-BUILT_IN = ("bot_jax.models.resnet", "bot_jax.models.resnet_cifar")
+BUILT_IN = tuple(
+    f"bot_jax.models.{file}" for file in ("resnet", "resnet_cifar", "inception", "mobilenet")
+)
 
 _MODELS: dict[str, "ModelInfo"] = {}
 
