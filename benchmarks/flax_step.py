@@ -15,6 +15,35 @@ import worker
 _SIZES = {"resnet20": (3, 3, 3), "resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 
+# Channels and stride of the blocks.
+_MOBILENET = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5)
+_MOBILENET = (*_MOBILENET, (1024, 2), (1024, 1))
+
+
+class MobileNet(nn.Module):
+    """mobilenet_100."""
+
+    num_classes: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x):
+        """Images [b, h, w, 3] -> logits [b, num_classes], training."""
+        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype)
+        norm = partial(
+            nn.BatchNorm, use_running_average=False, momentum=0.9, epsilon=1e-5, dtype=self.dtype
+        )
+        x = nn.relu(norm()(conv(32, (3, 3), (2, 2), padding=1)(x)))
+        for features, stride in _MOBILENET:
+            before = x.shape[-1]
+            depthwise = conv(
+                before, (3, 3), (stride, stride), padding=1, feature_group_count=before
+            )
+            x = nn.relu(norm()(depthwise(x)))
+            x = nn.relu(norm()(conv(features, (1, 1))(x)))
+        return nn.Dense(self.num_classes, dtype=self.dtype)(x.mean((1, 2)))
+
+
 class ResNet(nn.Module):
     """resnet20_cifar, or resnetN_b and resnetN_d of 18 and 50 layers."""
 
@@ -65,7 +94,8 @@ class ResNet(nn.Module):
 
 def make_step(name, num_classes, dtype):
     """(initial state of images, step): the step donates its state."""
-    model = ResNet(name, num_classes, dtype)
+    mobilenet = name == "mobilenet_100"
+    model = MobileNet(num_classes, dtype) if mobilenet else ResNet(name, num_classes, dtype)
     optimizer = optax.chain(
         optax.add_decayed_weights(1e-4), optax.sgd(1e-3, momentum=0.9, nesterov=True)
     )

@@ -5,10 +5,15 @@ import worker
 from torch import nn
 from torch.nn import functional
 
+# Channels and stride of the blocks.
+MOBILENET = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5)
+MOBILENET = (*MOBILENET, (1024, 2), (1024, 1))
 
-def conv_bn(features_in, features, kernel_size, stride=1):
+
+def conv_bn(features_in, features, kernel_size, stride=1, groups=1):
     """A convolution and its batch norm."""
-    conv = nn.Conv2d(features_in, features, kernel_size, stride, kernel_size // 2, bias=False)
+    options = {"padding": kernel_size // 2, "groups": groups, "bias": False}
+    conv = nn.Conv2d(features_in, features, kernel_size, stride, **options)
     return nn.Sequential(conv, nn.BatchNorm2d(features))
 
 
@@ -44,8 +49,21 @@ class Block(nn.Module):
         return functional.relu(self.shortcut(x) + y)
 
 
+def make_mobilenet(num_classes):
+    """mobilenet_100."""
+    layers, before = [conv_bn(3, 32, 3, 2), nn.ReLU()], 32
+    for features, stride in MOBILENET:
+        layers += [conv_bn(before, before, 3, stride, groups=before), nn.ReLU()]
+        layers += [conv_bn(before, features, 1), nn.ReLU()]
+        before = features
+    head = nn.Linear(before, num_classes)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
 def make_model(name, num_classes):
-    """resnet20_cifar, or resnetN_b and resnetN_d of 18 and 50 layers."""
+    """resnet20_cifar, resnetN_b and resnetN_d of 18 and 50 layers, or mobilenet_100."""
+    if name == "mobilenet_100":
+        return make_mobilenet(num_classes)
     cifar = name == "resnet20_cifar"
     sizes = {"resnet20": (3, 3, 3), "resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
     depth, variant = name.split("_")

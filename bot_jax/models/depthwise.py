@@ -1,6 +1,8 @@
 """3x3 convolution of each channel on its own, and its gradients (1704.04861, section 3.1).
 
-On a GPU it is left to cuDNN. On a CPU, XLA takes a convolution of that kind for a general one.
+On a GPU it is left to cuDNN. XLA's CPU backend has no library for it, and loops that take 10 to 45
+times as long as what is here: for each place of the window the shifted image is multiplied by its
+weight, or by the gradient, all of it loops over contiguous channels. Sums are float32 or wider.
 """
 
 from functools import partial
@@ -75,15 +77,39 @@ def _pad(x):
 
 
 def _gradients_cpu(x, kernel, dy, stride):
-    wide = at_least_float32(x.dtype)
     if stride == 1:
         dx = _by_slices(dy, kernel[::-1, ::-1], 1)
     else:
         dx = _gradient_of_x_cpu(x.shape, kernel, dy)
-    wide_dy = dy.astype(wide)
-    taps = shifted(_pad(x), (3, 3), stride, dy.shape[1:3])
-    of_taps = [(tap.astype(wide) * wide_dy).sum((1, 2)).sum(0) for tap in taps]
+    of_taps = [_sum_of_products(x, dy, stride, i, j) for i in range(3) for j in range(3)]
     return dx, jnp.stack(of_taps).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _sum_of_products(x, dy, stride, row, column):
+    """The sum over images and pixels of dy times what the weight there has seen: [channels].
+
+    Up to eight images are added up in the loop that multiplies, and the rest is a product of
+    matrices: XLA's own sums are not vectorised, and take three to six times as long.
+    """
+    wide, batch, channels = at_least_float32(x.dtype), x.shape[0], x.shape[-1]
+    (first, last), (left, right) = (
+        # From the first to behind the last window that sees a pixel there, not a zero beside them.
+        (int(place == 0), min(count, (side - place) // stride + 1))
+        for place, side, count in zip((row, column), x.shape[1:3], dy.shape[1:3], strict=True)
+    )
+    seen = x[
+        :,
+        stride * first + row - 1 : stride * (last - 1) + row : stride,
+        stride * left + column - 1 : stride * (right - 1) + column : stride,
+    ]
+    dy = dy[:, first:last, left:right]
+    if not seen.size:
+        return jnp.zeros(channels, wide)
+    added = next(n for n in (8, 7, 6, 5, 4, 3, 2, 1) if batch % n == 0)
+    parts = (a.astype(wide).reshape(added, -1, *a.shape[1:]) for a in (seen, dy))
+    product = sum(one * other for one, other in zip(*parts, strict=True))
+    product = jax.lax.optimization_barrier(product).reshape(-1, channels)
+    return (jnp.ones((1, product.shape[0]), wide) @ product)[0]
 
 
 def _gradient_of_x_cpu(shape, kernel, dy):
