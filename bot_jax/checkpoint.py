@@ -102,23 +102,14 @@ class Checkpoints:
 
     def _restore(self, like, layout, partial=False):
         # Compared first: a restore that fails half-way leaves reads behind that nobody waits for.
-        saved, wanted = _shapes(self._saved()), _shapes(like)
+        saved = self._saved()
         if partial:
-            parts = {name.split("/")[0] for name in wanted}
-            saved = {name: saved[name] for name in saved if name.split("/")[0] in parts}
-        differences = [
-            f"  {name}: {saved.get(name, 'missing')} in the checkpoint, "
-            f"{wanted.get(name, 'not there')} in this configuration"
-            for name in sorted(saved.keys() | wanted.keys())
-            if saved.get(name) != wanted.get(name)
-        ]
+            saved = {name: saved[name] for name in like if name in saved}
+        differences = shape_differences(saved, like, "the checkpoint", "this configuration")
         if differences:
-            more = len(differences) - _SHOWN
             raise InputError(
                 f"The checkpoint of step {self.latest_step} in {self._directory} does not fit this "
-                "configuration:\n"
-                + "\n".join(differences[:_SHOWN])
-                + (f"\n  and {more} more" if more > 0 else "")
+                f"configuration:\n{differences}"
             )
         like = replicated_like(like, layout)
         return self._manager.restore(
@@ -135,8 +126,25 @@ class Checkpoints:
 _SHOWN = 8
 
 
-def _shapes(tree) -> dict[str, tuple]:
-    return {"/".join(path): leaf.shape for path, leaf in ocp.tree.to_flat_dict(tree).items()}
+def shape_differences(one, other, of_one: str, of_other: str) -> str:
+    """Where the arrays of two trees differ in name or shape, a line each; "" where they do not.
+
+    Args:
+      one, other: pytrees of arrays, or of anything with a shape.
+      of_one, of_other: where they are from, such as "the checkpoint".
+    """
+    one, other = (
+        {"/".join(path): leaf.shape for path, leaf in ocp.tree.to_flat_dict(tree).items()}
+        for tree in (one, other)
+    )
+    lines = [
+        f"  {name}: {one.get(name, 'missing')} in {of_one}, "
+        f"{other.get(name, 'not there')} in {of_other}"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+    more = len(lines) - _SHOWN
+    return "\n".join(lines[:_SHOWN] + ([f"  and {more} more"] if more > 0 else []))
 
 
 def _top1(metrics) -> float:

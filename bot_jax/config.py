@@ -196,6 +196,7 @@ _NO_LIMIT = sys.float_info.max
 _RANGES = {
     "seed": (0, 2**31 - 1),
     "epochs": (0, _NO_LIMIT),
+    "auxiliary_loss_weight": (0, _NO_LIMIT),
     "batch_size": (1, _NO_LIMIT),
     "accumulation": (1, _NO_LIMIT),
     "eval_batch_size": (1, _NO_LIMIT),
@@ -215,7 +216,6 @@ _RANGES = {
     "distillation.soft_weight": (0, _NO_LIMIT),
     "distillation.temperature": (1e-3, _NO_LIMIT),
     "label_smoothing.epsilon": (0, 1),
-    "model.auxiliary_loss_weight": (0, _NO_LIMIT),
     "optimizer.base_learning_rate": (0, _NO_LIMIT),
     "optimizer.momentum": (0, 1),
     "optimizer.weight_decay": (0, _NO_LIMIT),

@@ -72,31 +72,48 @@ class Cost:
     estimated: bool
 
 
-def cost(config) -> Cost | None:
-    """The cost of the run that a configuration describes; None but for ImageNet and Places365."""
-    if config.data.source != "tfds":
-        return None
-    images = KNOWN_SIZES[config.data.tfds_name]["train"]
-    seen = config.epochs * images
-    model, size, compute = config.model.name, config.data.image_size, config.precision.compute
-    training = 6e9 * GIGA_MACS[model, size]
-    teacher = config.distillation.teacher and config.distillation.teacher_model
-    teaching = 2e9 * GIGA_MACS[teacher, size] if teacher else 0.0
+def training_flop(macs: int | float, teacher_macs: int | float, images: int | float) -> float:
+    """The formula above: of `images` images, with the MACs of one image."""
+    return (6.0 * macs + 2.0 * teacher_macs) * images
 
-    seconds = _seconds_an_image(model, compute)
-    estimated = bool(teacher) or config.data.tfds_name != "imagenet2012"
-    if seconds is None and model.startswith("resnet"):
-        seconds, estimated = training / _rate(compute), True
-    if seconds is not None:
-        seconds += teaching / _rate(compute)
+
+def cost(config) -> Cost | None:
+    """The cost of the run that a configuration describes.
+
+    None for other data than ImageNet and Places365 and for models, or sizes of images, that no row
+    of the paper or of GluonCV has.
+    """
+    known = KNOWN_SIZES.get(config.data.tfds_name) if config.data.source == "tfds" else None
+    model, size, compute = config.model.name, config.data.image_size, config.precision.compute
+    taught_by = config.distillation.teacher and config.distillation.teacher_model
+    macs = GIGA_MACS.get((model, size))
+    teacher_macs = GIGA_MACS.get((taught_by, size)) if taught_by else 0.0
+    if None in (known, macs, teacher_macs):
+        return None
+    images = config.epochs * known["train"]
+    seconds, estimated = _seconds_an_image(model, macs, teacher_macs, compute)
     if model in _TABLE_3:
-        estimated |= config.batch_size != _TABLE_3_BATCH[compute]
+        estimated |= config.batch_size != _TABLE_3_BATCH.get(compute)
     return Cost(
-        steps=round(config.epochs * (images // config.batch_size)),
-        exaflop=(training + teaching) * seen / 1e18,
-        hours=None if seconds is None else seconds * seen / 3600,
-        estimated=estimated,
+        steps=round(config.epochs * (known["train"] // config.batch_size)),
+        exaflop=training_flop(1e9 * macs, 1e9 * teacher_macs, images) / 1e18,
+        hours=None if seconds is None else seconds * images / 3600,
+        estimated=estimated or config.data.tfds_name != "imagenet2012",
     )
+
+
+def _seconds_an_image(model, macs, teacher_macs, compute):
+    """On 8 V100, or None; and whether that is estimated from the pace of a ResNet-50."""
+    if compute not in _TABLE_3_BATCH:
+        return None, False
+    seconds = _published_seconds_an_image(model, compute)
+    a_flop = _published_seconds_an_image("resnet50_a", compute) / training_flop(
+        1e9 * GIGA_MACS["resnet50_a", 224], 0, 1
+    )
+    estimated = bool(teacher_macs)
+    if seconds is None and model.startswith("resnet"):
+        seconds, estimated = training_flop(1e9 * macs, 0, 1) * a_flop, True
+    return seconds and seconds + training_flop(0, 1e9 * teacher_macs, 1) * a_flop, estimated
 
 
 def minutes_an_epoch(model: str, compute: str) -> float:
@@ -106,13 +123,8 @@ def minutes_an_epoch(model: str, compute: str) -> float:
     return float(efficient if compute == "float16" else baseline)
 
 
-def _seconds_an_image(model, compute):
+def _published_seconds_an_image(model, compute):
     if model in _TABLE_3:
         return 60 * minutes_an_epoch(model, compute) / KNOWN_SIZES["imagenet2012"]["train"]
     pace = _RELEASED_PACE.get((model, compute))
     return pace and 1 / pace
-
-
-def _rate(compute):
-    """FLOP a second at which the authors' ResNet-50 trains, to estimate other ResNets with."""
-    return 6e9 * GIGA_MACS["resnet50_a", 224] / _seconds_an_image("resnet50_a", compute)

@@ -5,12 +5,14 @@ python -m bot_jax.main --config configs/table6.py:resnet50_d_mixup --config.dry_
 
 import jax
 
-from bot_jax import parallel
+from bot_jax.cost import training_flop
 from bot_jax.data.absent import absent_source
-from bot_jax.errors import InputError
+from bot_jax.data.source import SOURCES
+from bot_jax.errors import InputError, check_choice
+from bot_jax.models.count import count
 from bot_jax.progress import print_table
 from bot_jax.setup import Setup, describe_model, describe_run, make_setup
-from bot_jax.step import make_eval_step, make_train_step, zero_totals
+from bot_jax.shapes import eval_step_and_shapes, train_step_and_shapes
 
 
 def dry_run(config) -> dict:
@@ -40,11 +42,19 @@ def dry_run(config) -> dict:
         sum(size for size, decays in _sizes(setup) if decays == wanted) for wanted in (True, False)
     )
     print("\nCompiling the training step and the evaluation step ...", flush=True)
-    train_bytes = _memory(_compile_train(config, setup))
-    eval_bytes = _memory(_compile_eval(config, setup))
+    train_bytes, eval_bytes = (
+        _memory(step.lower(*arguments).compile())
+        for step, arguments in (
+            train_step_and_shapes(config, setup),
+            eval_step_and_shapes(config, setup),
+        )
+    )
     images = setup.total_steps * config.batch_size
+    teacher = setup.teacher
+    teacher_macs = count(teacher.model, config.data.image_size).macs if teacher else 0
+    flop = training_flop(setup.counts.macs, teacher_macs, images)
     print_table(
-        f"Compiled for {setup.layout.mesh.size} x {_device(setup).device_kind}",
+        f"Compiled for {setup.layout.mesh.size} x {setup.layout.mesh.devices.flat[0].device_kind}",
         [
             ("training step", _describe_memory(train_bytes)),
             ("evaluation step", _describe_memory(eval_bytes)),
@@ -52,7 +62,7 @@ def dry_run(config) -> dict:
             ("not decayed", f"{undecayed:,} parameters"),
             ("steps", f"{setup.total_steps:,}"),
             ("images", f"{images:,}"),
-            ("training compute", f"{6 * setup.counts.macs * images / 1e18:.4g} exaFLOP, at least"),
+            ("training compute", f"{flop / 1e18:.4g} exaFLOP"),
         ],
     )
     return {
@@ -70,6 +80,7 @@ def dry_run(config) -> dict:
 
 def _sources(config):
     data = config.data
+    check_choice("config.data.source", data.source, SOURCES)
     splits = (data.train_split, data.eval_split)
     try:
         return tuple(absent_source(data, split) for split in splits)
@@ -97,31 +108,6 @@ def learning_rates(config, setup: Setup) -> dict[int, tuple[str, float]]:
         setup.total_steps - 1: "the last",
     }
     return {step: (what, float(setup.schedule(step))) for step, what in sorted(steps.items())}
-
-
-def _device(setup):
-    return setup.layout.mesh.devices.flat[0]
-
-
-def _compile_train(config, setup):
-    constants = ()
-    if setup.teacher:
-        constants = (parallel.replicated_like(setup.teacher.shapes, setup.layout),)
-    state = parallel.replicated_like(setup.state_shapes, setup.layout)
-    batch = parallel.train_batch_like(config.data.image_size, setup.layout)
-    return make_train_step(config, setup).lower(state, batch, *constants).compile()
-
-
-def _compile_eval(config, setup):
-    layout = parallel.evaluation_layout(config.eval_batch_size, setup.layout.mesh)
-    shapes = {
-        "params": setup.state_shapes.params,
-        "batch_stats": setup.state_shapes.batch_stats,
-    }
-    batch = parallel.eval_batch_like(config.data.image_size, layout)
-    totals = parallel.replicated_like(jax.eval_shape(zero_totals), layout)
-    variables = parallel.replicated_like(shapes, layout)
-    return make_eval_step(setup.model, layout).lower(totals, batch, variables).compile()
 
 
 def _memory(compiled):

@@ -3,9 +3,9 @@
 python -m bot_jax.export runs/teacher teacher.safetensors
 
 The file has the arrays of {"params", "batch_stats"} by their paths ("params/head/kernel"), in
-float32, and in its header, under "bot_jax", JSON with the model's name and options, the classes and
-the size of the images that it was trained on. Where a run averages its weights (ema_decay) it is
-the average. Reading such a file executes nothing.
+float32, and in its header, under "bot_jax", JSON with the model's name and options, the classes,
+the size of the images that it was trained on, and for how many steps. Where a run averages its
+weights (ema_decay) it is the average. Reading such a file executes nothing.
 """
 
 import argparse
@@ -34,6 +34,7 @@ class Weights:
       model, options: its name in the registry, and keyword arguments.
       class_names: in the order of its logits.
       image_size: side of the images it was trained on, in pixels.
+      step: the steps it was trained for.
       variables: {"params", "batch_stats"}, NumPy arrays.
     """
 
@@ -41,6 +42,7 @@ class Weights:
     options: dict
     class_names: tuple[str, ...]
     image_size: int
+    step: int
     variables: dict
 
 
@@ -84,26 +86,31 @@ def read_weights(file: Path) -> Weights:
             f"{file} does not say which model its weights are of; "
             "`python -m bot_jax.export` writes files that do."
         )
-    facts = json.loads(header)
-    facts["class_names"] = tuple(facts["class_names"])
-    return Weights(**facts, variables=unflatten_dict(arrays, sep="/"))
+    try:
+        facts = json.loads(header)
+        facts["class_names"] = tuple(facts["class_names"])
+        return Weights(**facts, variables=unflatten_dict(arrays, sep="/"))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{file} has a header that is not that of an export: {error}") from error
 
 
 def run_weights(directory: Path) -> Weights:
-    """The weights of the newest checkpoint of a run.
+    """The weights of a finished run.
 
     Raises:
-      InputError: there is no run or no checkpoint, or its model is not known here.
+      InputError: there is no run, it is not finished, or its model is not known here.
     """
     import jax
 
-    from bot_jax import parallel
+    from bot_jax import parallel, results
     from bot_jax.checkpoint import Checkpoints
     from bot_jax.models.registry import get_model
     from bot_jax.step import initial_variables
     from bot_jax.workdir import read_class_names, read_config
 
-    config = read_config(directory)
+    config, result = read_config(directory), results.read(directory)
+    if result is None:
+        raise InputError(f"The run in {directory} is not finished; train it to its end first.")
     class_names = read_class_names(directory)
     name, options = config["model"]["name"], config["model"]["options"]
     size = config["data"]["image_size"]
@@ -112,7 +119,7 @@ def run_weights(directory: Path) -> Weights:
     layout = parallel.evaluation_layout(1)
     with Checkpoints(directory / "checkpoints", read_only=True) as checkpoints:
         variables = jax.device_get(checkpoints.restore_variables(like, layout))
-    return Weights(name, options, class_names, size, variables)
+    return Weights(name, options, class_names, size, result["step"], variables)
 
 
 def main(arguments=None) -> int:
@@ -127,16 +134,19 @@ def main(arguments=None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="--workdir of the run")
     parser.add_argument("file", type=Path, metavar="FILE", help="NAME.safetensors to write")
     flags = parser.parse_args(arguments)
+    from safetensors import SafetensorError
+
     try:
         if flags.file.suffix != ".safetensors":
             raise InputError(f"{flags.file}: the name must end in .safetensors.")
-        if not flags.file.parent.is_dir():
-            raise InputError(f"There is no directory {flags.file.parent} to write into.")
         os.environ["JAX_PLATFORMS"] = "cpu"  # nothing is computed
         weights = run_weights(flags.run)
         write_weights(flags.file, weights)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except (OSError, SafetensorError) as error:
+        print(f"Error: {flags.file} cannot be written: {error}", file=sys.stderr)
         return 2
     size = flags.file.stat().st_size / 1e6
     print(

@@ -76,8 +76,10 @@ def draw_figure3(step: Path, cosine: Path, output: Path) -> None:
         ("C0", "C1"), (("step decay", step), ("cosine decay", cosine)), strict=True
     ):
         lines = read_metrics(run)
-        train = [line for line in lines if line["split"] == "train"]
-        evaluated = [line for line in lines if line["split"] != "train"]
+        train = [line for line in lines if "learning_rate" in line]
+        evaluated = [line for line in lines if "num_examples" in line]
+        if not (train and evaluated):
+            raise InputError(f"The run in {run} has not been evaluated yet.")
         epochs = [line["epoch"] for line in train]
         axes[0].plot(epochs, [line["learning_rate"] for line in train], color=color, label=name)
         axes[1].plot(
@@ -160,6 +162,8 @@ def _draw(flags):
             raise InputError("--plain is a run without label smoothing, --smoothed one with it.")
         print("Evaluating both models ...", flush=True)
         logits = [evaluation_logits(run) for run in (flags.plain, flags.smoothed)]
+        if logits[0].shape != logits[1].shape:
+            raise InputError("--plain and --smoothed have other images or classes: not comparable.")
         draw_figure4(*logits, smoothing["epsilon"], smoothing["form"], flags.output / "figure4.png")
         print(f"Wrote {flags.output / 'figure4.png'}.")
 

@@ -71,31 +71,15 @@ def make_plan(config, mode: str, devices: list, source) -> Plan:
     Raises:
       InputError: a value does not fit.
     """
-    import jax
-
-    from bot_jax import parallel
     from bot_jax.setup import make_setup
-    from bot_jax.step import make_eval_step, make_train_step, zero_totals
+    from bot_jax.shapes import eval_step_and_shapes, train_step_and_shapes
 
     setup = make_setup(config, devices=devices, sources=(source, source), trained=False)
-    layout = setup.layout
-    if mode == "train":
-        step, state = make_train_step(config, setup), setup.state_shapes
-        teacher = setup.teacher
-        constants = (parallel.replicated_like(teacher.shapes, layout),) if teacher else ()
-        batch = parallel.train_batch_like(config.data.image_size, layout)
-    else:
-        layout = parallel.evaluation_layout(config.eval_batch_size, layout.mesh)
-        step = make_eval_step(setup.model, layout)
-        state = jax.eval_shape(zero_totals)
-        variables = {
-            "params": setup.state_shapes.params,
-            "batch_stats": setup.state_shapes.batch_stats,
-        }
-        constants = (parallel.replicated_like(variables, layout),)
-        batch = parallel.eval_batch_like(config.data.image_size, layout)
-    state = parallel.replicated_like(state, layout)
-    return compile_plan(step, (state, batch, *constants), batch, layout.batch_size, len(devices))
+    make = train_step_and_shapes if mode == "train" else eval_step_and_shapes
+    step, arguments = make(config, setup)
+    batch = arguments[1]
+    batch_size = math.prod(batch["image"].shape[:2])  # of all micro-batches
+    return compile_plan(step, arguments, batch, batch_size, len(devices))
 
 
 def compile_plan(step, arguments, batch, batch_size: int, num_devices: int) -> Plan:

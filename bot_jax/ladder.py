@@ -4,19 +4,22 @@ python -m bot_jax.ladder --config configs/rehearsal.py --rows 'digits_*' --seeds
 
 Every run is `python -m bot_jax.main` with a --workdir of its own, DIR/ROW/seedN. First all rows
 with seed 0, then all with seed 1, and so on, so that a part of a ladder is a ladder too. What is
-there already is not run again, and a run that was interrupted goes on. After each run
+finished is not run again, and a run that was interrupted goes on. A run whose training fails is
+left out, and tried again by the next start. After each run
 
-    DIR/ladder.json   every result, and mean and standard deviation of each row
+    DIR/ladder.json   every result in DIR, and mean and standard deviation of each row
     DIR/ladder.md     the same as a table, beside the paper's numbers
     DIR/ladder.png    the same as a picture
 
-are written anew. A row whose configuration names a teacher, `.../ROW/seed0`, learns from
-DIR/ROW/seed0; a row that is somebody's teacher runs first, with seed 0 only.
+are written anew. Where the teacher that a row's configuration names, such as runs/ROW, is one of
+the rows, the row learns from DIR/ROW/seed0. A row that is somebody's teacher runs first, with seed
+0 only: the spread of those that learn from it does not have the teacher's in it.
 """
 
 import argparse
 import fnmatch
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,7 +29,8 @@ from pathlib import Path
 from bot_jax.config import load_config, load_module, split_overrides
 from bot_jax.errors import InputError, suggest
 from bot_jax.progress import format_duration
-from bot_jax.workdir import write_atomically
+from bot_jax.recipes import with_spread
+from bot_jax.workdir import check_workdir, write_atomically
 
 _EPILOG = """\
 example:
@@ -35,6 +39,14 @@ example:
 
 The same command again goes on where it was stopped.
 """
+
+
+class Stopped(Exception):
+    """A signal came; the run that it interrupted has saved."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
 def chosen_rows(rows: dict, pattern: str) -> list[str]:
@@ -52,19 +64,22 @@ def chosen_rows(rows: dict, pattern: str) -> list[str]:
     return names
 
 
-def teacher_row(config) -> str | None:
+def teacher_row(config, rows: dict) -> str | None:
     """The row that trains the teacher of a configuration, or None."""
-    path = Path(config.distillation.teacher)
-    return path.parent.name if config.distillation.teacher else None
+    parts = reversed(Path(config.distillation.teacher).parts)
+    return next((part for part in parts if part in rows), None)
 
 
-def planned_runs(file: str, names: list[str], overrides: list[str], seeds: int) -> list[tuple]:
+def planned_runs(file: str, rows: dict, names: list[str], overrides, seeds: int) -> list[tuple]:
     """(row, seed, teacher's row or None) of each run, teachers first.
 
     Raises:
-      InputError: a configuration is wrong, or a teacher is not among the rows.
+      InputError: a configuration is wrong, or a teacher is not among the chosen rows.
     """
-    teachers = {name: teacher_row(load_config(f"{file}:{name}", overrides)) for name in names}
+    configs = {name: load_config(f"{file}:{name}", overrides) for name in names}
+    if any(config.dry_run for config in configs.values()):
+        raise InputError("A ladder of dry runs has no results: leave out config.dry_run.")
+    teachers = {name: teacher_row(config, rows) for name, config in configs.items()}
     missing = sorted({t for t in teachers.values() if t} - set(names))
     if missing:
         raise InputError(f"--rows leaves out {', '.join(missing)}, which other rows learn from.")
@@ -75,17 +90,36 @@ def planned_runs(file: str, names: list[str], overrides: list[str], seeds: int) 
     ]
 
 
-def read_results(directory: Path, runs: list[tuple]) -> dict[str, dict[int, dict]]:
-    """Row -> seed -> result.json of the runs that are finished."""
-    results = {}
-    for name, seed, _ in runs:
-        file = directory / name / f"seed{seed}" / "result.json"
-        if file.exists():
-            results.setdefault(name, {})[seed] = json.loads(file.read_text())
-    return results
+def overrides_of(run: tuple, overrides: list[str], directory: Path) -> list[str]:
+    """What is set for one run beside its row."""
+    _, seed, teacher = run
+    own = [*overrides, f"seed={seed}"]
+    return [*own, f"distillation.teacher={directory / teacher / 'seed0'}"] if teacher else own
 
 
-def summarize(rows: dict, results: dict[str, dict[int, dict]]) -> list[dict]:
+def is_finished(file: str, run: tuple, overrides: list[str], directory: Path) -> bool:
+    """Whether a run has its result.
+
+    Raises:
+      InputError: its directory holds a run of another configuration.
+    """
+    workdir = directory / run[0] / f"seed{run[1]}"
+    check_workdir(workdir, load_config(f"{file}:{run[0]}", overrides_of(run, overrides, directory)))
+    return (workdir / "result.json").exists()
+
+
+def read_results(directory: Path, rows: dict) -> dict[str, list[dict]]:
+    """Row -> result.json of each run that is finished, by seed."""
+    found = {}
+    for name in rows:
+        files = (directory / name).glob("seed*/result.json")
+        results = [json.loads(file.read_text()) for file in files]
+        if results:
+            found[name] = sorted(results, key=lambda result: result["seed"])
+    return found
+
+
+def summarize(rows: dict, results: dict[str, list[dict]]) -> list[dict]:
     """For each row that has a result: mean and standard deviation of top-1, and the paper's.
 
     The standard deviation is that of a sample (n - 1), None for a single run.
@@ -93,8 +127,7 @@ def summarize(rows: dict, results: dict[str, dict[int, dict]]) -> list[dict]:
     lines = []
     for name, row in rows.items():
         if name in results:
-            top1 = [result["top1"] for _, result in sorted(results[name].items())]
-            paper = row.paper_mean or row.paper
+            top1 = [result["top1"] for result in results[name]]
             lines.append(
                 {
                     "row": name,
@@ -102,9 +135,9 @@ def summarize(rows: dict, results: dict[str, dict[int, dict]]) -> list[dict]:
                     "top1": statistics.mean(top1),
                     "spread": statistics.stdev(top1) if len(top1) > 1 else None,
                     "all_top1": top1,
-                    "paper_top1": paper and paper.top1,
-                    "paper_spread": paper and paper.spread and paper.spread[0],
-                    "commits": sorted({r["git_commit"] for r in results[name].values()}),
+                    "paper_top1": row.best and row.best.top1,
+                    "paper_spread": row.best and row.best.spread and row.best.spread[0],
+                    "commits": sorted({result["git_commit"] for result in results[name]}),
                 }
             )
     return lines
@@ -114,16 +147,10 @@ def markdown(lines: list[dict]) -> str:
     """The summary as a table."""
     text = "| row | top-1 | runs | paper |\n|---|---|---|---|\n"
     for line in lines:
-        own = _with_spread(line["top1"], line["spread"])
-        paper = _with_spread(line["paper_top1"], line["paper_spread"])
+        own = with_spread(line["top1"], line["spread"])
+        paper = with_spread(line["paper_top1"], line["paper_spread"])
         text += f"| {line['row']} | {own} | {line['runs']} | {paper} |\n"
     return text
-
-
-def _with_spread(mean, spread):
-    if mean is None:
-        return ""
-    return f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
 
 
 def draw(lines: list[dict], output: Path) -> None:
@@ -154,30 +181,45 @@ def draw(lines: list[dict], output: Path) -> None:
     pyplot.close(figure)
 
 
-def write_summary(directory: Path, rows: dict, results: dict) -> None:
+def write_summary(directory: Path, rows: dict) -> None:
     """Writes ladder.json, ladder.md and ladder.png."""
-    lines = summarize(rows, results)
+    lines = summarize(rows, read_results(directory, rows))
     write_atomically(directory / "ladder.json", json.dumps(lines, indent=2) + "\n")
     write_atomically(directory / "ladder.md", markdown(lines))
     draw(lines, directory / "ladder.png")
 
 
-def run_one(file: str, row: str, seed: int, teacher: str | None, overrides, directory: Path) -> int:
-    """Trains one row with one seed; returns the exit code. Its output is in DIR/ROW/seedN.log."""
-    workdir = directory / row / f"seed{seed}"
+def run_one(file: str, run: tuple, overrides: list[str], directory: Path) -> int:
+    """Trains one row with one seed; returns the exit code. Its output is in DIR/ROW/seedN.log.
+
+    Raises:
+      Stopped: SIGINT or SIGTERM came, was passed on, and the run ended.
+    """
+    workdir = directory / run[0] / f"seed{run[1]}"
     workdir.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bot_jax.main", f"--config={file}:{row}"]
-    command += [f"--workdir={workdir}", *(f"--config.{override}" for override in overrides)]
-    command.append(f"--config.seed={seed}")
-    if teacher:
-        command.append(f"--config.distillation.teacher={directory / teacher / 'seed0'}")
+    command = [sys.executable, "-m", "bot_jax.main", f"--config={file}:{run[0]}"]
+    command += [f"--workdir={workdir}"]
+    command += [f"--config.{override}" for override in overrides_of(run, overrides, directory)]
+    received = []
     with workdir.with_suffix(".log").open("a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                pass  # the terminal sent it the same signal: it saves and ends
+        # A session of its own, so that Ctrl-C reaches it once: from here.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+        def pass_on(number, frame):
+            received.append(number)
+            process.send_signal(number)
+
+        before = {n: signal.signal(n, pass_on) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if received:
+        raise Stopped(received[0])
+    return code
 
 
 def _parse(arguments):
@@ -203,40 +245,54 @@ def _run_all(flags, overrides) -> int:
     if not rows:
         raise InputError(f"{flags.config} has no rows; configs/rehearsal.py has.")
     names = chosen_rows(rows, flags.rows)
-    runs = planned_runs(flags.config, names, overrides, flags.seeds)
-    spent: list[float] = []
-    left = [run for run in runs if run[1] not in read_results(flags.workdir, runs).get(run[0], {})]
+    runs = planned_runs(flags.config, rows, names, overrides, flags.seeds)
+    left = [run for run in runs if not is_finished(flags.config, run, overrides, flags.workdir)]
     print(f"{len(runs)} runs, {len(runs) - len(left)} of them finished.", flush=True)
-    for i, (row, seed, teacher) in enumerate(left, 1):
+    flags.workdir.mkdir(parents=True, exist_ok=True)
+    spent, failed = [], []
+    for i, run in enumerate(left, 1):
+        name = f"{run[0]}, seed {run[1]}"
         began = time.perf_counter()
-        code = run_one(flags.config, row, seed, teacher, overrides, flags.workdir)
-        if code:
-            log = flags.workdir / row / f"seed{seed}.log"
-            tail = "\n".join(log.read_text().splitlines()[-5:])
-            print(f"{row}, seed {seed}, ended with exit code {code}. {log} ends with\n{tail}")
-            return code
+        code = run_one(flags.config, run, overrides, flags.workdir)
         spent.append(time.perf_counter() - began)
-        results = read_results(flags.workdir, runs)
-        write_summary(flags.workdir, {name: rows[name] for name in names}, results)
+        if code:
+            log = flags.workdir / run[0] / f"seed{run[1]}.log"
+            tail = "\n".join(log.read_text().splitlines()[-5:])
+            print(f"{name}, ended with exit code {code}. {log} ends with\n{tail}", flush=True)
+            if code != 1:  # not a training that failed, but something that others need as well
+                return code
+            failed.append(name)
+            continue
+        write_summary(flags.workdir, rows)
+        result = json.loads((flags.workdir / run[0] / f"seed{run[1]}" / "result.json").read_text())
         remaining = format_duration(statistics.mean(spent) * (len(left) - i))
         print(
-            f"[{i}/{len(left)}] {row}, seed {seed}: top-1 {results[row][seed]['top1']:.2f} % in "
+            f"[{i}/{len(left)}] {name}: top-1 {result['top1']:.2f} % in "
             f"{format_duration(spent[-1])}, about {remaining} left",
             flush=True,
         )
+    write_summary(flags.workdir, rows)
     print(f"\n{(flags.workdir / 'ladder.md').read_text()}\nPicture: {flags.workdir}/ladder.png")
-    return 0
+    if failed:
+        print(f"Failed: {'; '.join(failed)}.")
+    return 1 if failed else 0
 
 
 def main(arguments=None) -> int:
-    """Runs the command and returns its exit code, that of a run that fails."""
+    """Runs the command and returns its exit code: 1 where a training failed, 2 for wrong input."""
     flags, overrides = _parse(arguments)
     try:
         return _run_all(flags, overrides)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except OSError as error:
+        print(f"Error: --workdir {flags.workdir} cannot be used: {error}", file=sys.stderr)
+        return 2
+    except Stopped as stopped:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return stopped.exit_code
+    except KeyboardInterrupt:  # between two runs
         print("Stopped.", file=sys.stderr)
         return 130
 

@@ -72,6 +72,8 @@ def main(arguments=None) -> int:
             return 0
         config = load_config(flags.config, overrides)
         if config.dry_run:
+            if flags.mode == "evaluate":
+                raise InputError("config.dry_run is for --mode train; it compiles both steps.")
             from bot_jax.dry_run import dry_run
 
             dry_run(config)

@@ -34,7 +34,7 @@ class Row:
       make: returns its configuration.
       paper: the paper's result, of a single run.
       paper_mean: the paper's mean of several runs, where there is one.
-      gluoncv: the result in GluonCV's model zoo that was trained in the same way.
+      gluoncv: the result in GluonCV's model zoo that was trained with the same refinements.
       remark: what else is known of the result.
     """
 
@@ -43,6 +43,11 @@ class Row:
     paper_mean: Published | None = None
     gluoncv: Published | None = None
     remark: str = ""
+
+    @property
+    def best(self) -> Published | None:
+        """The paper's result: the mean of several runs where there is one."""
+        return self.paper_mean or self.paper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +106,7 @@ def help_text(file: str) -> str:
 
 
 def _cells(name, row, summary):
-    best = row.paper_mean or row.paper
+    best = row.best
     spread1, spread5 = (best and best.spread) or (None, None)
     cost = summary.cost
     hours = cost and cost.hours
@@ -110,8 +115,8 @@ def _cells(name, row, summary):
         "epochs": f"{summary.epochs:g}",
         "batch": f"{summary.batch_size:,}",
         "BN group": f"{summary.group_size}",
-        "paper top-1": _percent(best and best.top1, spread1),
-        "top-5": _percent(best and best.top5, spread5),
+        "paper top-1": with_spread(best and best.top1, spread1),
+        "top-5": with_spread(best and best.top5, spread5),
         "one run": _pair(row.paper) if row.paper_mean else "",
         "GluonCV": _pair(row.gluoncv),
         "steps": f"{cost.steps:,}" if cost else "",
@@ -120,7 +125,8 @@ def _cells(name, row, summary):
     }
 
 
-def _percent(value, spread):
+def with_spread(value: float | None, spread: float | None) -> str:
+    """A percentage and its standard deviation as text; "" for None."""
     if value is None:
         return ""
     return f"{value:.2f}" if spread is None else f"{value:.2f}±{spread:.2f}"

@@ -82,10 +82,7 @@ def make_setup(
     Raises:
       InputError: the data are not there, or a value does not fit.
     """
-    check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
-    check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
-    check_choice("config.augment.mixup_lambda", config.augment.mixup_lambda, LAMBDAS)
-    check_choice("config.augment.mixup_pairs", config.augment.mixup_pairs, PAIRS)
+    _check_choices(config)
     check_data_options(config.data)
     layout = parallel.make_layout(
         config.batch_size,
@@ -97,29 +94,8 @@ def make_setup(
         make_source(config.data, config.data.train_split),
         make_source(config.data, config.data.eval_split),
     )
-    if eval_source.class_names != source.class_names:
-        raise InputError(
-            f"{source.name} and {eval_source.name} do not have the same classes: "
-            f"{_first_difference(source.class_names, eval_source.class_names)}."
-        )
+    _check_data(config, source, eval_source)
     steps_per_epoch = source.num_examples // config.batch_size
-    if not steps_per_epoch:
-        raise InputError(
-            f"{source.name} has {source.num_examples} examples, fewer than one batch of "
-            f"{config.batch_size}. Make config.batch_size smaller."
-        )
-    if config.epochs * source.num_examples >= 2**32:
-        raise InputError(
-            f"config.epochs = {config.epochs} of {source.num_examples} examples are more than "
-            "the 2**32 sample ids that a run has."
-        )
-    if config.schedule.warmup_epochs > config.epochs:
-        raise InputError(
-            f"config.schedule.warmup_epochs = {config.schedule.warmup_epochs} is longer than the "
-            f"run, config.epochs = {config.epochs}."
-        )
-    if len(source.class_names) < 2:
-        raise InputError(f"{source.name} has one class only; there is nothing to tell apart.")
     total_steps = round(config.epochs * steps_per_epoch)
     unmixed = config.augment.mixup_off_epochs
     model, counts = make_model(config, len(source.class_names), layout.batch_norm_groups)
@@ -157,6 +133,43 @@ def make_setup(
         mixup_steps=total_steps - round(unmixed * steps_per_epoch) if unmixed else None,
         counts=counts,
     )
+
+
+def _check_choices(config):
+    check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
+    check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
+    check_choice("config.augment.mixup_lambda", config.augment.mixup_lambda, LAMBDAS)
+    check_choice("config.augment.mixup_pairs", config.augment.mixup_pairs, PAIRS)
+
+
+def _check_data(config, source, eval_source):
+    if eval_source.class_names != source.class_names:
+        raise InputError(
+            f"{source.name} and {eval_source.name} do not have the same classes: "
+            f"{_first_difference(source.class_names, eval_source.class_names)}."
+        )
+    if source.num_examples < config.batch_size:
+        raise InputError(
+            f"{source.name} has {source.num_examples} examples, fewer than one batch of "
+            f"{config.batch_size}. Make config.batch_size smaller."
+        )
+    if config.epochs * source.num_examples >= 2**32:
+        raise InputError(
+            f"config.epochs = {config.epochs} of {source.num_examples} examples are more than "
+            "the 2**32 sample ids that a run has."
+        )
+    if config.schedule.warmup_epochs > config.epochs:
+        raise InputError(
+            f"config.schedule.warmup_epochs = {config.schedule.warmup_epochs} is longer than the "
+            f"run, config.epochs = {config.epochs}."
+        )
+    if config.augment.mixup_off_epochs > config.epochs:
+        raise InputError(
+            f"config.augment.mixup_off_epochs = {config.augment.mixup_off_epochs} is longer than "
+            f"the run, config.epochs = {config.epochs}."
+        )
+    if len(source.class_names) < 2:
+        raise InputError(f"{source.name} has one class only; there is nothing to tell apart.")
 
 
 def make_model(
@@ -215,10 +228,11 @@ def _depth(part):
 def _describe_teacher(config, setup):
     if not setup.teacher:
         return []
-    wanted = config.distillation
+    wanted, teacher = config.distillation, setup.teacher.identity
     text = (
-        f"{setup.teacher.name}, {wanted.compute}, temperature {wanted.temperature:g}, weights "
-        f"{wanted.hard_weight:g} (labels) and {wanted.soft_weight:g} (teacher)"
+        f"{teacher['model']} after {teacher['step']:,} steps, {wanted.compute}, temperature "
+        f"{wanted.temperature:g}, weights {wanted.hard_weight:g} (labels) and "
+        f"{wanted.soft_weight:g} (teacher)"
     )
     return [("teacher", text)]
 

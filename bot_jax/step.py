@@ -139,7 +139,7 @@ def _losses(config, outputs, targets, teacher_logits):
     logits, *auxiliary = outputs
     label_losses = losses = cross_entropy(logits, targets)
     for other in auxiliary:
-        losses += config.model.auxiliary_loss_weight * cross_entropy(other, targets)
+        losses += config.auxiliary_loss_weight * cross_entropy(other, targets)
     if teacher_logits is not None:
         distillation = config.distillation
         soft = distillation_loss(logits, teacher_logits, distillation.temperature)

@@ -1,22 +1,20 @@
 """The teacher of a distillation: any model of the registry, with trained weights."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from bot_jax import export
+from bot_jax.checkpoint import shape_differences
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import COMPUTE
 from bot_jax.models.registry import get_model
 from bot_jax.step import initial_variables
-
-# At most so many differences are listed in a message.
-_SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +22,16 @@ class Teacher:
     """A model in inference mode.
 
     Attributes:
-      name: of the model.
       model: the Flax module.
       shapes: of its variables {"params", "batch_stats"}.
-      variables: NumPy arrays.
+      variables: NumPy arrays; None where only the shapes are known.
+      identity: which one it is: model, step, and a checksum of its weights.
     """
 
-    name: str
     model: nn.Module
     shapes: dict
-    variables: dict
+    variables: dict | None
+    identity: dict
 
 
 def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) -> Teacher | None:
@@ -42,8 +40,8 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
     Args:
       config: the whole configuration.
       class_names: of the student; the teacher's must be the same.
-      trained: False for those who compile a step without running it. Then a teacher that is not
-        there is `config.distillation.teacher_model`, with weights of zero, and classes may differ.
+      trained: False for those who compile a step without running it. Then weights and classes do
+        not matter, and a teacher that is not there is `config.distillation.teacher_model`.
 
     Raises:
       InputError: there is no such teacher, or it does not fit.
@@ -56,7 +54,7 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
     if path.exists():
         weights = export.run_weights(path) if path.is_dir() else export.read_weights(path)
     elif not trained and wanted:
-        weights = export.Weights(wanted, {}, class_names, config.data.image_size, {})
+        weights = export.Weights(wanted, {}, class_names, config.data.image_size, 0, {})
     else:
         raise InputError(
             f"config.distillation.teacher = {path}: there is no such run or file"
@@ -69,20 +67,25 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
             f"config.distillation.teacher = {path} is a {weights.model}, but "
             f"config.distillation.teacher_model asks for {wanted}."
         )
-    if trained and weights.class_names != class_names:
+    dtype, num_classes = jnp.dtype(distillation.compute), len(class_names)
+    model = get_model(weights.model, num_classes=num_classes, dtype=dtype, **weights.options)
+    shapes = jax.eval_shape(lambda: initial_variables(model, weights.image_size, seed=0))
+    identity = {"model": weights.model, "step": weights.step}
+    if not trained:
+        return Teacher(model, shapes, None, identity)
+    if weights.class_names != class_names:
         raise InputError(
             f"config.distillation.teacher = {path} knows {_few(weights.class_names)}; "
             f"the data have {_few(class_names)}. They must be the same, in the same order."
         )
-    dtype = jnp.dtype(distillation.compute)
-    num_classes = len(weights.class_names)
-    model = get_model(weights.model, num_classes=num_classes, dtype=dtype, **weights.options)
-    shapes = jax.eval_shape(lambda: initial_variables(model, weights.image_size, seed=0))
-    if not weights.variables:
-        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-        return Teacher(weights.model, model, shapes, zeros)
-    _check_shapes(path, weights.variables, shapes)
-    return Teacher(weights.model, model, shapes, weights.variables)
+    differences = shape_differences(weights.variables, shapes, "the file", "the model")
+    if differences:
+        raise InputError(
+            f"The weights in {path} do not fit the model that they are said to be of:\n"
+            f"{differences}"
+        )
+    identity["checksum"] = _checksum(weights.variables)
+    return Teacher(model, shapes, weights.variables, identity)
 
 
 def _few(names):
@@ -90,17 +93,8 @@ def _few(names):
     return f"{len(names):,} classes ({shown}{', ...' if len(names) > 3 else ''})"
 
 
-def _check_shapes(path, variables, shapes):
-    own = {name: x.shape for name, x in flatten_dict(variables, sep="/").items()}
-    wanted = {name: x.shape for name, x in flatten_dict(shapes, sep="/").items()}
-    differences = [
-        f"  {name}: {own.get(name, 'missing')} in the file, "
-        f"{wanted.get(name, 'not there')} in the model"
-        for name in sorted(own.keys() | wanted.keys())
-        if own.get(name) != wanted.get(name)
-    ]
-    if differences:
-        raise InputError(
-            f"The weights in {path} do not fit the model that they are said to be of:\n"
-            + "\n".join(differences[:_SHOWN])
-        )
+def _checksum(variables):
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(variables):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -60,6 +60,8 @@ def train(config, directory: Path, began: float | None = None) -> dict:
     setup = make_setup(config)
     workdir.write_config(directory, config)
     workdir.write_class_names(directory, setup.source.class_names)
+    if setup.teacher:
+        workdir.check_teacher(directory, setup.teacher.identity)
     print_table("Model", describe_model(setup))
     print_table("Run", describe_run(config, setup))
     start_up.finished("set-up")

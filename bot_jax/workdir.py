@@ -8,6 +8,7 @@ timing.jsonl           speed and waiting times, which are not
 checkpoints/           see checkpoint.py
 tensorboard/           the same scalars for TensorBoard
 result.json            the final evaluation
+teacher.json           which weights taught it, where there was a teacher
 skipped_images.txt     training images that could not be decoded, if any
 confusion_SPLIT.csv    rows: true class, columns: predicted class
 """
@@ -44,6 +45,7 @@ _MAY_CHANGE = (
     "checkpoint.keep_last",
     "data.on_bad_image",
     "data.path",
+    "distillation.teacher",
     "name",
 )
 
@@ -112,6 +114,11 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
       InputError: there are none.
     """
+    if (path / "config.json").exists() and not (path / "classes.json").exists():
+        raise InputError(
+            f"{path} has no classes.json, which runs of older versions did not write. It is a list "
+            "of the names of the classes, in the order of their labels."
+        )
     return tuple(_read_json(path, "classes.json"))
 
 
@@ -120,6 +127,26 @@ def _read_json(path, name):
         return json.loads((path / name).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not the --workdir of a run: {error}") from error
+
+
+def check_teacher(path: Path, teacher: dict) -> None:
+    """Writes teacher.json, or checks that a run goes on with the teacher that it began with.
+
+    Args:
+      path: the directory.
+      teacher: what tells one teacher from another.
+
+    Raises:
+      InputError: it is another one.
+    """
+    file = path / "teacher.json"
+    if not file.exists():
+        write_atomically(file, json.dumps(teacher, indent=2) + "\n")
+    elif (before := json.loads(file.read_text())) != teacher:
+        raise InputError(
+            f"The run in {path} was taught by {before}, and config.distillation.teacher is now "
+            f"{teacher}. Use the same teacher to go on with it, or another --workdir."
+        )
 
 
 def read_skipped_images(path: Path) -> set[str]:

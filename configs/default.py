@@ -51,7 +51,6 @@ def get_config() -> ConfigDict:
     config.model = model = ConfigDict()
     model.name = "resnet50_d"  # `python -m bot_jax.models` lists all
     model.options = ConfigDict()  # keyword arguments of the model, such as zero_gamma=False
-    model.auxiliary_loss_weight = 0.4  # of the auxiliary head's loss, where the model has one
 
     config.batch_norm = batch_norm = ConfigDict()
     batch_norm.group_size = 32  # examples that share statistics; 0: all of a micro-batch
@@ -59,6 +58,8 @@ def get_config() -> ConfigDict:
     config.label_smoothing = label_smoothing = ConfigDict()
     label_smoothing.epsilon = 0.0  # 0.1 in the paper
     label_smoothing.form = "uniform"  # uniform: eps / K | paper: eps / (K - 1)
+
+    config.auxiliary_loss_weight = 0.4  # of the loss of an auxiliary head, where the model has one
 
     config.distillation = distillation = ConfigDict()
     distillation.teacher = ""  # --workdir of its run, or a file of `bot_jax.export`; "": off

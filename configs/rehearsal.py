@@ -62,6 +62,8 @@ def _small(row, data, set_data):
         config.batch_size //= 4
         config.batch_norm.group_size = min(config.batch_norm.group_size, config.batch_size)
         config.optimizer.base_learning_rate *= 4
+        if config.precision.loss_scale != "none":
+            config.precision.loss_scale_value /= 4  # it is the batch size, see paper.py
         config.eval_batch_size = 500
         config.log_every_steps = 20
         if config.distillation.teacher:

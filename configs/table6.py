@@ -37,7 +37,7 @@ _STACKS = {
     "distill_mixup": ("+distill w/ mixup", (efficient, cosine, label_smoothing, mixup, distill)),
 }
 
-# The rows of GluonCV's model zoo that were trained in the same way.
+# The rows of GluonCV's model zoo that were trained with the same refinements.
 _GLUONCV = {
     "resnet50_d_label_smoothing": gluoncv_result("ResNet50_v1d", "120"),
     "resnet50_d_mixup": gluoncv_result("ResNet50_v1d", "200"),

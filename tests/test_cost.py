@@ -2,11 +2,8 @@ import pytest
 
 from bot_jax.cost import GIGA_MACS, cost, minutes_an_epoch
 from bot_jax.models.count import count
-from bot_jax.models.registry import get_model, model_names
+from bot_jax.models.registry import get_model
 from configs.paper import batch_1024, cosine, distill, efficient, mixup, recipe
-
-# Added by files of their own, which may not be there yet.
-AWAITED = {"inception_v3", "mobilenet_100", "mobilenet_075", "mobilenet_050", "mobilenet_025"}
 
 
 def of(model, *changes):
@@ -59,7 +56,28 @@ def test_what_is_scaled_from_another_pace_is_said_to_be_estimated():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), GIGA_MACS)
 def test_multiply_accumulates_are_those_of_the_models(name, size):
-    if name in AWAITED and name not in model_names():
-        pytest.skip(f"{name} is not registered yet")
     counted = count(get_model(name), size).macs / 1e9
     assert GIGA_MACS[name, size] == pytest.approx(counted, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data.image_size", 192),
+        ("data.tfds_name", "cifar10"),
+        ("data.source", "folder"),
+        ("model.name", "resnet26_d"),
+    ],
+)
+def test_what_no_published_row_has_costs_nobody_knows_what(field, value):
+    config = recipe("resnet50_d", efficient)()
+    config.update_from_flattened_dict({field: value})
+    assert cost(config) is None
+
+
+def test_a_precision_without_published_pace_has_no_hours():
+    config = recipe("resnet50_d", efficient)()
+    expected = cost(config)
+    config.precision.compute = "bfloat16"
+    assert cost(config).hours is None
+    assert (cost(config).steps, cost(config).exaflop) == (expected.steps, expected.exaflop)

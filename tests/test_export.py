@@ -74,7 +74,7 @@ def test_other_files_are_refused_in_words(tmp_path, make, words):
     [
         (["nowhere", "x.safetensors"], "not the --workdir of a run"),
         (["nowhere", "x.bin"], "must end in .safetensors"),
-        (["nowhere", "no/where/x.safetensors"], "no directory"),
+        (["nowhere", "no/where/x.safetensors"], "not the --workdir of a run"),
     ],
 )
 def test_wrong_arguments_are_refused_in_words(arguments, words, capsys):

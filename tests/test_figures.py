@@ -17,6 +17,9 @@ def runs(make_tiny_config, tmp_path_factory):
         config.schedule.boundaries_epochs = (0.75,)
         config.label_smoothing.epsilon = epsilon
         train.train(config, folder / name)
+    (folder / "unfinished").mkdir()
+    first = (folder / "a" / "metrics.jsonl").read_text().splitlines()[0]
+    (folder / "unfinished" / "metrics.jsonl").write_text(first + "\n")
     return folder
 
 
@@ -58,6 +61,7 @@ def test_both_figures_from_one_command(runs, tmp_path, capsys):
         (["--step", "a"], "--step and --cosine come together"),
         (["--plain", "c", "--smoothed", "b"], "--plain is a run without"),
         (["--step", "nowhere", "--cosine", "b"], "not the --workdir of a run"),
+        (["--step", "unfinished", "--cosine", "b"], "has not been evaluated yet"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(runs, tmp_path, capsys, flags, words):

@@ -54,9 +54,9 @@ def test_every_row_is_listed_with_its_numbers(file):
         if row.gluoncv:
             assert line["GluonCV"] == f"{row.gluoncv.top1:.2f}/{row.gluoncv.top5:.2f}"
         summary = summarize(file, name, row)
-        assert line["steps"] == f"{summary.cost.steps:,}"
+        images = {"imagenet2012": 1_281_167, "places365_small": 1_803_460}[config.data.tfds_name]
+        assert line["steps"] == f"{round(config.epochs * (images // config.batch_size)):,}"
         assert summary.command.endswith(f"--config {file}:{name} --workdir runs/{name}")
-        assert name in rows
     assert f"--config {file}:{next(iter(rows))} --workdir runs/" in text
 
 

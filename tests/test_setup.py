@@ -2,6 +2,7 @@ import jax
 import pytest
 
 from bot_jax import parallel, setup
+from bot_jax.errors import InputError
 
 
 @pytest.fixture
@@ -40,3 +41,13 @@ def test_length_in_steps(config):
     config.epochs = 2.5
     made = setup.make_setup(config)
     assert (made.steps_per_epoch, made.total_steps) == (1437 // 64, 55)
+
+
+def test_the_last_epochs_are_steps_without_mixup(config):
+    config.epochs = 4.0
+    assert setup.make_setup(config).mixup_steps is None
+    config.augment.mixup_off_epochs = 1.5
+    assert setup.make_setup(config).mixup_steps == 4 * 22 - 33
+    config.augment.mixup_off_epochs = 4.5
+    with pytest.raises(InputError, match="longer than the run"):
+        setup.make_setup(config)

@@ -338,12 +338,31 @@ def test_an_image_that_does_not_count_teaches_nothing(tiny_config):
     assert_same(*(run(config, batches=[b], **options).params for b in (batch, other)))
 
 
-def test_a_teacher_is_not_changed_and_adds_no_bytes_to_what_devices_exchange(tiny_config):
-    """Its variables are an argument only: what a step returns has the shapes it has without."""
+@pytest.mark.parametrize("option", ["accumulation", "rematerialize", "bfloat16"])
+def test_a_teacher_beside_other_options(tiny_config, option):
+    config = plain(tiny_config)
+    teacher = make_teacher(get_model("tiny", num_classes=10))
+    options = {"teacher": teacher, "batch_norm": False}
+    expected = run(config, **options)
+    if option == "accumulation":
+        after = run(config, accumulation=2, **options)
+    elif option == "rematerialize":
+        config.rematerialize = True
+        after = run(config, **options)
+    else:
+        teacher.model = get_model("tiny", num_classes=10, dtype=jnp.bfloat16)
+        after = run(config, **options)
+        differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected.params, after.params)
+        assert 1e-7 < max(jax.tree.leaves(differences)) < 1e-2
+        return
+    assert_same(expected.params, after.params)
+
+
+def test_a_teacher_changes_neither_the_state_nor_what_devices_exchange(tiny_config):
     layout = parallel.make_layout(BATCH, group_size=8, devices=jax.devices()[:8])
     model = get_model("tiny", num_classes=10, bn_groups=layout.batch_norm_groups)
     teacher = make_teacher(get_model("tiny", num_classes=10))
-    moved = []
+    moved, shapes = [], []
     for setup in (parts(tiny_config, model, layout, who) for who in (None, teacher)):
         state = jax.eval_shape(
             lambda setup=setup: step_module.create_state(tiny_config, model, setup.optimizer, 0)
@@ -355,12 +374,14 @@ def test_a_teacher_is_not_changed_and_adds_no_bytes_to_what_devices_exchange(tin
         )
         kernels = read_kernels(lowered.compile().as_text())
         moved.append(sum(k.times * k.bytes for k in kernels if k.kind == "collective"))
+        shapes.append(jax.tree.map(lambda x: (x.shape, x.dtype), lowered.out_info))
     assert moved[1] == moved[0] + 4  # the loss is another one than that against the labels
+    assert shapes[0] == shapes[1]
 
 
 def test_an_auxiliary_head_adds_its_weighted_loss(tiny_config):
     config = plain(tiny_config)
-    config.model.auxiliary_loss_weight = 0.3
+    config.auxiliary_loss_weight = 0.3
 
     class TwoHeads(nn.Module):
         @nn.compact

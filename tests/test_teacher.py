@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -44,6 +45,8 @@ def test_a_run_and_its_file_are_the_same_teacher(config, trained):
     ):
         np.testing.assert_array_equal(one, other)
     assert from_run.model == from_file.model
+    assert from_run.identity == from_file.identity
+    assert from_run.identity["step"] == 22
     assert from_run.model.dtype == "bfloat16"
 
 
@@ -100,8 +103,38 @@ def test_an_unknown_model_is_refused(config, trained, tmp_path):
 def test_compiling_needs_no_trained_teacher(config):
     config.distillation.teacher = "nowhere"
     teacher = make_teacher(config, CLASSES, trained=False)
-    assert teacher.name == "tiny"
+    assert teacher.identity["model"] == "tiny"
     assert {x.shape for x in jax.tree.leaves(teacher.shapes)} >= {(3, 3, 3, 8), (8, 10)}
     config.distillation.teacher_model = ""
     with pytest.raises(InputError, match="no such run or file"):
         make_teacher(config, CLASSES, trained=False)
+
+
+def test_compiling_takes_the_number_of_classes_of_the_data(config):
+    teacher = make_teacher(config, CLASSES[:7], trained=False)
+    assert teacher.shapes["params"]["head"]["kernel"].shape == (8, 7)
+
+
+def test_an_unfinished_run_does_not_teach(config, trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    config.distillation.teacher = str(tmp_path / "run")
+    with pytest.raises(InputError, match="not finished"):
+        make_teacher(config, CLASSES)
+
+
+def test_a_run_goes_on_with_its_own_teacher_only_wherever_that_is(config, trained, tmp_path):
+    config.epochs = 0.25
+    config.schedule.warmup_epochs = 0.0
+    train.train(config, tmp_path / "student")
+    (tmp_path / "student" / "result.json").unlink()  # as if it had been stopped before the end
+    weights = export.read_weights(trained / "file.safetensors")
+    config.distillation.teacher = str(trained / "file.safetensors")
+    train.train(config, tmp_path / "student")
+
+    (tmp_path / "student" / "result.json").unlink()
+    weights.variables["params"]["head"]["bias"] += 1.0
+    config.distillation.teacher = str(tmp_path / "other.safetensors")
+    export.write_weights(tmp_path / "other.safetensors", weights)
+    with pytest.raises(InputError, match="Use the same teacher"):
+        train.train(config, tmp_path / "student")

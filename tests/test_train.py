@@ -58,10 +58,10 @@ def stop_at(monkeypatch, step, number=signal.SIGTERM):
         train_step = make(*arguments)
         calls = iter(range(1, 1000))
 
-        def counting(state, batch):
+        def counting(*arguments):
             if next(calls) == step:
                 os.kill(os.getpid(), number)
-            return train_step(state, batch)
+            return train_step(*arguments)
 
         counting.lower = train_step.lower
         return counting
@@ -147,6 +147,22 @@ def test_stop_and_resume_equals_no_stop(config, uninterrupted, tmp_path, monkeyp
     expected, found = state_of(config, directory), state_of(config, other)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_with_a_teacher_goes_on_as_well_into_the_epochs_without_mixup(
+    config, uninterrupted, tmp_path, monkeypatch
+):
+    config.distillation.teacher = str(uninterrupted[0])
+    config.augment.mixup_off_epochs = 0.25  # the last 6 of 22 steps
+    result = train.train(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 13, signal.SIGTERM)
+        with pytest.raises(Interrupted, match="saved after step 13"):
+            train.train(config, tmp_path / "stopped")
+    assert train.train(config, tmp_path / "stopped")["loss"] == result["loss"]
+    assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
+    config.augment.mixup_off_epochs = 0.0
+    assert train.train(config, tmp_path / "mixed")["loss"] != result["loss"]
 
 
 def test_a_finished_run_is_not_run_again(config, uninterrupted, capsys):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bot_jax.errors import InputError, check_choice
 
 # Source name in the config -> module with a function `make(config_data, split) -> Source`.
-_MODULES = {
+SOURCES = {
     "digits": "bot_jax.data.digits",
     "folder": "bot_jax.data.folder",
     "list": "bot_jax.data.list_file",
@@ -52,8 +52,8 @@ def make_source(config_data, split: str) -> Source:
     Raises:
       InputError: the source is not known, or its files are missing or wrong.
     """
-    check_choice("config.data.source", config_data.source, _MODULES)
-    module = importlib.import_module(_MODULES[config_data.source])
+    check_choice("config.data.source", config_data.source, SOURCES)
+    module = importlib.import_module(SOURCES[config_data.source])
     try:
         return module.make(config_data, split)
     except (OSError, UnicodeError) as error:
