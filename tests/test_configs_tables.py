@@ -169,7 +169,6 @@ def test_what_all_rows_have_in_common(row):
     assert config.augment.mixup_off_epochs == 0
     assert config.augment.mixup_pairs == "reverse"
     assert (config.distillation.hard_weight, config.distillation.soft_weight) == (1.0, 1.0)
-    assert config.distillation.soft_weight == (0.5 if released else 1.0)
     assert (config.optimizer.momentum, config.optimizer.nesterov) == (0.9, True)
     assert config.optimizer.weight_decay == 1e-4
     assert config.schedule.boundaries_epochs == (30, 60, 90)
