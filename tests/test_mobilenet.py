@@ -227,7 +227,8 @@ def test_gradients_equal_those_with_the_grouped_convolution_of_xla(variables, mo
 
     monkeypatch.setattr("bot_jax.models.layers.convolve_depthwise", grouped)
     for one, expected in zip(*map(jax.tree.leaves, (ours, gradients(variables))), strict=True):
-        np.testing.assert_allclose(one, expected, atol=0.05 * np.abs(expected).max())
+        # A ReLU may be open in one of the two and closed in the other.
+        assert np.linalg.norm(one - expected) < 0.05 * np.linalg.norm(expected)
 
 
 def test_batch_norm_groups_do_not_see_each_other(variables):

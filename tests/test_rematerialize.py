@@ -24,7 +24,8 @@ def test_only_what_is_kept_is_saved():
 
 
 def gradients(name, dtype, wrap):
-    model = get_model(name, num_classes=5, dtype=dtype, width=4)
+    options = {"width": 4} if name.startswith("resnet") else {}
+    model = get_model(name, num_classes=5, dtype=dtype, **options)
     images = jax.random.normal(jax.random.key(0), (3, 33, 33, 3))
     variables = jax.jit(lambda: model.init(jax.random.key(1), images, train=False))()
 
@@ -41,7 +42,15 @@ def distance(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("name", ["resnet18_d", "resnet20_cifar", "resnet50_b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18_d",
+        "resnet20_cifar",
+        "resnet50_b",
+        pytest.param("mobilenet_025", marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_of_a_model_are_the_same(name):
     plain = gradients(name, jnp.float32, lambda f: f)
     again = gradients(name, jnp.float32, rematerialize)
