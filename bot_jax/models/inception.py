@@ -28,10 +28,9 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.errors import InputError
-from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.groups import BatchNormGroups, at_least_float32
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import Conv, classifier, global_avg_pool, max_pool, smooth
+from bot_jax.models.layers import classifier, conv_and_norm, global_avg_pool, max_pool, smooth
 from bot_jax.models.registry import register_model
 
 # Smaller images leave no pixel for the last blocks, or no 5x5 pixels for the auxiliary head.
@@ -236,15 +235,7 @@ class InceptionV3(nn.Module):
         """Images [b, H, W, 3] -> float32 logits [b, num_classes], or two of them."""
         self.check_size(x.shape[1:3])
         init = kernel_initializers(self.initializer)
-        conv = partial(Conv, kernel_init=init.conv, dtype=self.dtype)
-        norm = partial(
-            BatchNorm,
-            train=train,
-            momentum=self.bn_momentum,
-            epsilon=self.bn_epsilon,
-            dtype=self.dtype,
-            groups=self.bn_groups,
-        )
+        conv, norm = conv_and_norm(self, init, train)
         layer = partial(Layer, conv=conv, norm=norm)
         head = partial(classifier, self.num_classes, init.dense, self.dtype)
         x = self.stem(x, layer)

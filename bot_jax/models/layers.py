@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.convolution import convolve, shifted
 from bot_jax.models.depthwise import convolve_depthwise
 from bot_jax.models.groups import at_least_float32
+from bot_jax.models.initializers import KernelInitializers
 from bot_jax.models.rematerialize import keep
 
 
@@ -72,6 +74,26 @@ class DepthwiseConv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         return keep(convolve_depthwise(x, kernel, self.stride))
+
+
+def conv_and_norm(model: nn.Module, init: KernelInitializers, train: bool) -> tuple:
+    """`Conv` and `BatchNorm` with the options that every model has.
+
+    Args:
+      model: with the fields dtype, bn_momentum, bn_epsilon and bn_groups.
+      init: its initialisers.
+      train: whether batch statistics are used.
+    """
+    conv = functools.partial(Conv, kernel_init=init.conv, dtype=model.dtype)
+    norm = functools.partial(
+        BatchNorm,
+        train=train,
+        momentum=model.bn_momentum,
+        epsilon=model.bn_epsilon,
+        dtype=model.dtype,
+        groups=model.bn_groups,
+    )
+    return conv, norm
 
 
 def project(x: jax.Array, conv: Callable, norm: Callable, features: int, name: str) -> jax.Array:

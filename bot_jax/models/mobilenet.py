@@ -14,10 +14,9 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import Conv, DepthwiseConv, classifier, global_avg_pool
+from bot_jax.models.layers import DepthwiseConv, classifier, conv_and_norm, global_avg_pool
 from bot_jax.models.registry import register_model
 
 # Channels of the results of the blocks, by the size of their maps. The first block of each but the
@@ -71,16 +70,8 @@ class MobileNet(nn.Module):
     def __call__(self, x, train: bool):
         """Images [b, H, W, 3] -> float32 logits [b, num_classes]."""
         init = kernel_initializers(self.initializer)
-        options = {"kernel_init": init.conv, "dtype": self.dtype}
-        conv, depthwise = partial(Conv, **options), partial(DepthwiseConv, **options)
-        norm = partial(
-            BatchNorm,
-            train=train,
-            momentum=self.bn_momentum,
-            epsilon=self.bn_epsilon,
-            dtype=self.dtype,
-            groups=self.bn_groups,
-        )
+        conv, norm = conv_and_norm(self, init, train)
+        depthwise = partial(DepthwiseConv, kernel_init=init.conv, dtype=self.dtype)
         x = conv(int(_STEM * self.multiplier), 3, stride=2, name="stem_conv")(x)
         x = norm(name="stem_bn", relu=True)(x)
         for stage, widths in enumerate(_STAGES, 1):

@@ -22,13 +22,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
 from bot_jax.models.layers import (
-    Conv,
     avg_pool,
     classifier,
+    conv_and_norm,
     global_avg_pool,
     max_pool,
     project,
@@ -169,15 +168,7 @@ class ResNet(nn.Module):
     def __call__(self, x, train: bool):
         """Images [b, H, W, 3] -> float32 logits [b, num_classes]."""
         init = kernel_initializers(self.initializer)
-        conv = partial(Conv, kernel_init=init.conv, dtype=self.dtype)
-        norm = partial(
-            BatchNorm,
-            train=train,
-            momentum=self.bn_momentum,
-            epsilon=self.bn_epsilon,
-            dtype=self.dtype,
-            groups=self.bn_groups,
-        )
+        conv, norm = conv_and_norm(self, init, train)
         x = self.stem(x, conv, norm)
         for stage, num_blocks in enumerate(self.stage_sizes):
             for index in range(num_blocks):

@@ -6,17 +6,15 @@ of `resnet.py` with `small_images`.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import Conv, classifier, global_avg_pool, relu
+from bot_jax.models.layers import classifier, conv_and_norm, global_avg_pool, relu
 from bot_jax.models.registry import register_model
 from bot_jax.models.resnet import last_scale_init
 
@@ -78,15 +76,7 @@ class CifarResNet(nn.Module):
     def __call__(self, x, train: bool):
         """Images [b, H, W, 3] -> float32 logits [b, num_classes]."""
         init = kernel_initializers(self.initializer)
-        conv = partial(Conv, kernel_init=init.conv, dtype=self.dtype)
-        norm = partial(
-            BatchNorm,
-            train=train,
-            momentum=self.bn_momentum,
-            epsilon=self.bn_epsilon,
-            dtype=self.dtype,
-            groups=self.bn_groups,
-        )
+        conv, norm = conv_and_norm(self, init, train)
         x = norm(name="stem_bn", relu=True)(conv(self.width, 3, name="stem_conv")(x))
         for stage in range(3):
             for index in range(self.blocks_per_stage):
