@@ -5,6 +5,7 @@ else to remember. Orbax writes asynchronously into a temporary directory and ren
 is complete, so a checkpoint is either whole or absent.
 """
 
+import logging
 from pathlib import Path
 
 import orbax.checkpoint as ocp
@@ -12,6 +13,9 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from bot_jax.errors import InputError
 from bot_jax.parallel import Layout, replicated_like
+
+# Orbax warns, through absl, of things that are meant, such as a checkpoint without metrics.
+logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class Checkpoints:

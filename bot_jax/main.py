@@ -90,10 +90,6 @@ def main(arguments=None) -> int:
 
 
 def _run(flags, config):
-    import logging
-
-    # Orbax warns, through absl, of things that are meant, such as a checkpoint without metrics.
-    logging.getLogger("absl").setLevel(logging.ERROR)
     from bot_jax import evaluate, results, train
     from bot_jax.compile_cache import use_compile_cache
     from bot_jax.interrupt import Interrupted
