@@ -11,23 +11,25 @@ import ours
 import worker
 
 from bot_jax import parallel
-from bot_jax.augment.color_jitter import color_jitter
 from bot_jax.augment.normalize import normalize
+from bot_jax.augment.registry import augment_images
 from bot_jax.data.pipeline import train_batches
 from bot_jax.data.source import make_source
 from bot_jax.huge_pages import use_huge_pages
-from bot_jax.rng import Purpose, sample_keys
 
 
 def device_batches(config, source, start_step):
-    """Batches as the model sees them, computed on the device but for crop and flip."""
+    """Batches as the model sees them, computed on the device but for the crop."""
+    augment = {"mirror": {}, "color_jitter": {"flavor": "gluoncv"}}
     layout = parallel.make_layout(config.batch_size)
 
     # Into the memory of an earlier batch: within a training step it is not taken anew either.
     @partial(jax.jit, donate_argnums=0, keep_unused=True)
     def finish(earlier, images, sample_ids):
-        keys = sample_keys(config.seed, Purpose.COLOR_JITTER, sample_ids)
-        return normalize(color_jitter(images, keys, "gluoncv", 0.4))
+        images = augment_images(
+            images, augment, "pixels", seed=config.seed, sample_ids=sample_ids, epoch=0.0
+        )
+        return normalize(images)
 
     batches = train_batches(
         source,

@@ -16,7 +16,7 @@ def make_config(flags):
     config.data.image_size = flags.image_size
     config.data.source, config.data.path = "folder", flags.data
     # What the other steps do not do.
-    config.augment.color_jitter = config.augment.pca_noise = 0.0
+    del config.augment.color_jitter, config.augment.pca_noise
     return config
 
 

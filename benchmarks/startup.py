@@ -12,5 +12,5 @@ def get_config():
     config.epochs = 1.0
     config.schedule.warmup_epochs = 0.0
     config.batch_norm.group_size = 0
-    config.augment.color_jitter = config.augment.pca_noise = 0.0
+    del config.augment.color_jitter, config.augment.pca_noise
     return config

@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 
 from bot_jax.errors import InputError, suggest
 
-# Fields below this one are keyword arguments of the model, which knows best what is valid.
-_OPEN = "model.options"
+# What is below these fields is for the model or the augmentation, which knows best what is valid.
+_OPEN = ("model.options", "augment")
 
 
 _PREFIX = "--config."
@@ -56,8 +56,7 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
     config = _call_get_config(path, row)
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config in {file} must return an ml_collections.ConfigDict.")
-    with config.unlocked():
-        config.name = path.stem + (f":{row}" if row else "")
+    config.name = path.stem + (f":{row}" if row else "")
     for override in overrides:
         _override(config, override)
     _check(config)
@@ -130,19 +129,34 @@ def _override(config, text):
     parent, _, last = field.rpartition(".")
     node, seen = config, ""
     for part in filter(None, parent.split(".")):
+        if part not in node and seen[:-1] in _OPEN:
+            node[part] = ConfigDict()
         _check_known(node, part, seen)
         node, seen = node[part], f"{seen}{part}."
         if not isinstance(node, ConfigDict):
             raise InputError(f"--config.{field}: {seen[:-1]} is a value and has no fields.")
-    if parent == _OPEN and last not in node:
-        with node.unlocked():
-            node[last] = _literal(value)
+    is_open = seen.startswith(tuple(f"{name}." for name in _OPEN))
+    if is_open and (last not in node or isinstance(node[last], ConfigDict)):
+        _set_open(node, last, _literal(value), field)
         return
     _check_known(node, last, seen)
     if isinstance(node[last], ConfigDict):
         names = ", ".join(f"{field}.{name}" for name in node[last])
         raise InputError(f"--config.{field} is a group of fields. Set one of: {names}")
     node[last] = _convert(value, node[last], field)
+
+
+def _set_open(node, name, value, field):
+    """Sets what no file has set yet, or switches a group of options on or off."""
+    if value == "off":
+        if name in node:
+            del node[name]
+    elif value == "on":
+        node[name] = node.get(name, ConfigDict())
+    elif isinstance(node.get(name), ConfigDict):
+        raise InputError(f"--config.{field} is 'on' or 'off', or set --config.{field}.OPTION.")
+    else:
+        node[name] = value
 
 
 def _check_known(node, part, seen):
@@ -207,10 +221,7 @@ _RANGES = {
     "data.shuffle_buffer": (1, _NO_LIMIT),
     "data.num_synthetic": (1, _NO_LIMIT),
     "data.num_classes": (2, _NO_LIMIT),
-    "augment.color_jitter": (0, 1),
-    "augment.pca_noise": (0, _NO_LIMIT),
-    "augment.mixup_alpha": (0, _NO_LIMIT),
-    "augment.mixup_off_epochs": (0, _NO_LIMIT),
+    "mixing.off_epochs": (0, _NO_LIMIT),
     "batch_norm.group_size": (0, _NO_LIMIT),
     "distillation.hard_weight": (0, _NO_LIMIT),
     "distillation.soft_weight": (0, _NO_LIMIT),

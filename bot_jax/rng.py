@@ -10,6 +10,7 @@ A *sample id* is the position of a sample in the whole run,
 """
 
 import enum
+import zlib
 
 _PHILOX = 1  # TensorFlow's number for it
 
@@ -20,11 +21,16 @@ class Purpose(enum.IntEnum):
     INITIALIZATION = 0
     ORDER = 1
     CROP = 2
-    FLIP = 3
     COLOR_JITTER = 4
     PCA_NOISE = 5
     MIXUP = 6
     MIXUP_PAIRS = 7
+
+
+def purpose_of(name: str) -> int:
+    """The number of a purpose: that of `Purpose`, or of any other name its CRC-32."""
+    known = Purpose.__members__.get(name.upper())
+    return zlib.crc32(name.encode()) if known is None else int(known)
 
 
 def host_seed(seed: int, purpose: Purpose, sample_id):
@@ -75,12 +81,12 @@ def host_uniforms(seed: int, purpose: Purpose, sample_ids, count: int):
     return tf.ensure_shape(tf.gather(numbers, sample_ids - first)[:, :count], [None, count])
 
 
-def sample_keys(seed, purpose: Purpose, sample_ids):
+def sample_keys(seed, purpose: int, sample_ids):
     """One JAX key a sample, for use on the device.
 
     Args:
       seed: the run's seed, a Python int or an int32 scalar.
-      purpose: what the numbers are for.
+      purpose: what the numbers are for, a `Purpose` or a number of `purpose_of`.
       sample_ids: uint32 array [b].
 
     Returns:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from bot_jax import parallel
-from bot_jax.augment.mixup import LAMBDAS, PAIRS
+from bot_jax.augment.mixing import DRAWS
 from bot_jax.data.pipeline import check_data_options
 from bot_jax.data.source import Source, make_source
 from bot_jax.errors import InputError, check_choice
@@ -42,7 +42,7 @@ class Setup:
       initial_state: function without arguments that makes the state before the first step.
       state_shapes: the shapes and dtypes of that state.
       steps_per_epoch, total_steps: in batches.
-      mixup_steps: so many steps mix their images, if the run mixes any; None: all of them.
+      mixing_steps: so many steps mix their images, if the run mixes any.
       counts: parameters and MACs of the model, at its input size.
     """
 
@@ -59,7 +59,7 @@ class Setup:
     state_shapes: TrainState
     steps_per_epoch: int
     total_steps: int
-    mixup_steps: int | None
+    mixing_steps: int
     counts: Counts
 
     @property
@@ -97,7 +97,6 @@ def make_setup(
     _check_data(config, source, eval_source)
     steps_per_epoch = source.num_examples // config.batch_size
     total_steps = round(config.epochs * steps_per_epoch)
-    unmixed = config.augment.mixup_off_epochs
     model, counts = make_model(config, len(source.class_names), layout.batch_norm_groups)
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
@@ -130,7 +129,7 @@ def make_setup(
         state_shapes=state_shapes,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        mixup_steps=total_steps - round(unmixed * steps_per_epoch) if unmixed else None,
+        mixing_steps=total_steps - round(config.mixing.off_epochs * steps_per_epoch),
         counts=counts,
     )
 
@@ -138,8 +137,7 @@ def make_setup(
 def _check_choices(config):
     check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
     check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
-    check_choice("config.augment.mixup_lambda", config.augment.mixup_lambda, LAMBDAS)
-    check_choice("config.augment.mixup_pairs", config.augment.mixup_pairs, PAIRS)
+    check_choice("config.mixing.draw", config.mixing.draw, DRAWS)
 
 
 def _check_data(config, source, eval_source):
@@ -163,9 +161,9 @@ def _check_data(config, source, eval_source):
             f"config.schedule.warmup_epochs = {config.schedule.warmup_epochs} is longer than the "
             f"run, config.epochs = {config.epochs}."
         )
-    if config.augment.mixup_off_epochs > config.epochs:
+    if config.mixing.off_epochs > config.epochs:
         raise InputError(
-            f"config.augment.mixup_off_epochs = {config.augment.mixup_off_epochs} is longer than "
+            f"config.mixing.off_epochs = {config.mixing.off_epochs} is longer than "
             f"the run, config.epochs = {config.epochs}."
         )
     if len(source.class_names) < 2:

@@ -2,7 +2,7 @@
 
 One training step, on every device at once:
 
-    uint8 images -> colour jitter, PCA noise -> normalise -> mixup -> model (and teacher) -> loss
+    uint8 images -> colours and the like -> normalise -> mixing -> model (and teacher) -> loss
     -> gradients, summed over micro-batches and devices -> NAG -> new state
 
 Parameters and optimiser state are float32; the model computes in `config.precision.compute`;
@@ -18,17 +18,16 @@ import numpy as np
 import optax
 
 from bot_jax import parallel
-from bot_jax.augment.color_jitter import color_jitter
-from bot_jax.augment.mixup import mixup, mixup_lambdas, mixup_permutation
+from bot_jax.augment.mixing import Rows, mix
 from bot_jax.augment.normalize import normalize
-from bot_jax.augment.pca_noise import pca_noise
+from bot_jax.augment.registry import augment_images
 from bot_jax.loss_scale import LossScale, initial_loss_scale, update_loss_scale
 from bot_jax.losses.cross_entropy import cross_entropy
 from bot_jax.losses.distillation import distillation_loss
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
-from bot_jax.rng import Purpose, sample_keys
+from bot_jax.rng import Purpose
 
 
 @flax.struct.dataclass
@@ -94,43 +93,40 @@ def create_state(config, model, optimizer, seed) -> TrainState:
     )
 
 
-def prepare_batch(config, layout, num_classes, batch, mixes=True):
+def prepare_batch(config, setup, batch, step=0):
     """Augments, normalises and mixes one micro-batch on its device.
 
     Args:
-      mixes: bool scalar, False in the epochs at the end of a run that do not mix.
+      config: the whole configuration.
+      setup: see `make_train_step`.
       batch: image uint8 [b, H, W, 3], label int32 [b] (-1 does not count), sample_id uint32 [b].
+      step: int32 scalar, steps done.
 
     Returns:
       images float32 [b, H, W, 3], targets float32 [b, K], and `credit` float32 [b, K], the
       unsmoothed targets, by which training accuracy is counted.
     """
-    augment, seed, ids = config.augment, config.seed, batch["sample_id"]
-    images = batch["image"]
-    if augment.color_jitter:
-        keys = sample_keys(seed, Purpose.COLOR_JITTER, ids)
-        images = color_jitter(images, keys, config.data.flavor, augment.color_jitter)
-    if augment.pca_noise:
-        images = pca_noise(images, sample_keys(seed, Purpose.PCA_NOISE, ids), augment.pca_noise)
-    images = normalize(images.astype(jnp.float32))
+    step = jnp.asarray(step)
+    each = {
+        "seed": config.seed,
+        "sample_ids": batch["sample_id"],
+        "epoch": step.astype(jnp.float32) / setup.steps_per_epoch,
+    }
+    images = augment_images(batch["image"], config.augment, "pixels", **each)
+    images = augment_images(normalize(images), config.augment, "normalized", **each)
     smoothing = config.label_smoothing
-    targets = smooth_labels(batch["label"], num_classes, smoothing.epsilon, smoothing.form)
-    credit = smooth_labels(batch["label"], num_classes, 0.0)
-    if augment.mixup_alpha:
-        group_ids = parallel.first_of_group(ids, layout)
-        lambda_ids = group_ids if augment.mixup_lambda == "group" else ids
-        lambdas = jnp.where(mixes, mixup_lambdas(seed, lambda_ids, augment.mixup_alpha), 1.0)
-        if augment.mixup_pairs == "reverse":
-            partners = partial(parallel.reverse_groups, layout=layout)
-        else:
-            each_group = group_ids.reshape(layout.local_groups, -1)[:, 0]
-            permute = jax.vmap(lambda i: mixup_permutation(seed, i, layout.group_size))
-            partners = partial(
-                parallel.permute_groups, permutations=permute(each_group), layout=layout
-            )
-        partner_images, partner_targets, partner_credit = map(partners, (images, targets, credit))
-        _, credit = mixup(images, credit, lambdas, partner_images, partner_credit)
-        images, targets = mixup(images, targets, lambdas, partner_images, partner_targets)
+    labels, num_classes = batch["label"], setup.num_classes
+    targets = smooth_labels(labels, num_classes, smoothing.epsilon, smoothing.form)
+    credit = smooth_labels(labels, num_classes, 0.0)
+    images, (targets, credit) = mix(
+        images,
+        [targets, credit],
+        Rows(config.seed, batch["sample_id"], setup.layout),
+        config.augment,
+        draw=config.mixing.draw,
+        mixes=step < setup.mixing_steps,
+        step=step,
+    )
     return images, targets, credit
 
 
@@ -154,8 +150,8 @@ def make_train_step(config, setup):
 
     Args:
       config: the whole configuration.
-      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, num_classes and
-        mixup_steps matter.
+      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, num_classes,
+        steps_per_epoch and mixing_steps matter.
 
     Returns:
       A function (TrainState, device batch of `parallel.put_batch`) -> (TrainState, done) that
@@ -167,8 +163,8 @@ def make_train_step(config, setup):
     if config.rematerialize:
         forward = rematerialize(forward)
 
-    def micro_batch_loss(params, batch_stats, scale, batch, mixes, teacher_variables):
-        images, targets, credit = prepare_batch(config, layout, setup.num_classes, batch, mixes)
+    def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
+        images, targets, credit = prepare_batch(config, setup, batch, step)
         outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
@@ -184,12 +180,11 @@ def make_train_step(config, setup):
         # size of the batch; the rest of the division comes after the one sum over devices.
         scale = state.loss_scale.scale / layout.batch_size
         params = parallel.per_device(state.params)
-        mixes = setup.mixup_steps is None or state.step < setup.mixup_steps
 
         def accumulate(carry, micro_batch):
             gradients, batch_stats, sums = carry
             new_gradients, (batch_stats, new_sums) = jax.grad(micro_batch_loss, has_aux=True)(
-                params, batch_stats, scale, micro_batch, mixes, teacher_variables
+                params, batch_stats, scale, micro_batch, state.step, teacher_variables
             )
             gradients = jax.tree.map(jnp.add, gradients, new_gradients)
             return (gradients, batch_stats, jax.tree.map(jnp.add, sums, new_sums)), None

@@ -19,8 +19,7 @@ def get_config():
     config.data.image_size = 32
     config.data.eval_resize = 32
     config.data.crop_area = (0.7, 1.0)
-    config.augment.color_jitter = 0.0
-    config.augment.pca_noise = 0.0
+    del config.augment.color_jitter, config.augment.pca_noise
     config.model.name = "resnet20_cifar"
     config.batch_norm.group_size = 64
     config.optimizer.base_learning_rate = 0.4  # 0.1 at a batch of 64

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """The defaults: ResNet-50-D on ImageNet, 120 epochs, batch 256, float32."""
     config = ConfigDict()
+    config.name = ""  # set to the name of the file and its row
     config.dry_run = False  # build and compile all of it, without data, and say what it would take
     config.seed = 0  # all randomness is a function of this, a purpose and a sample's id
     config.epochs = 120.0  # length of the run, warmup included
@@ -28,10 +29,10 @@ def get_config() -> ConfigDict:
     data.eval_split = "validation"
     data.image_size = 224  # side of the square that the model sees, in pixels
     data.eval_resize = 0  # shorter side before the centre crop; 0: ceil(image_size / 0.875)
-    data.flavor = "paper"  # paper | gluoncv: the reading of crop and colour jitter
+    data.flavor = "paper"  # paper | gluoncv: the reading of the random resized crop
+    data.train_crop = "random_resized"  # random_resized | center: the view of the evaluation
     data.crop_area = (0.08, 1.0)  # random resized crop: part of the image's area
     data.crop_aspect_ratio = (3 / 4, 4 / 3)  # width / height
-    data.flip_probability = 0.5
     data.interpolation = "bilinear"  # bilinear | bicubic
     data.antialias = False  # average over pixels where an image shrinks
     data.apply_exif_orientation = False  # turn photographs as their camera noted
@@ -40,13 +41,16 @@ def get_config() -> ConfigDict:
     data.num_synthetic = 1280  # examples of the synthetic source
     data.num_classes = 1000  # classes of the synthetic source; the others know theirs
 
-    config.augment = augment = ConfigDict()  # on the device
-    augment.color_jitter = 0.4  # factors from [1 - s, 1 + s]; 0: off
-    augment.pca_noise = 0.1  # standard deviation; 0: off
-    augment.mixup_alpha = 0.0  # Beta(alpha, alpha), 0.2 in the paper; 0: off
-    augment.mixup_lambda = "group"  # group | sample: one lambda for each batch-norm group or pair
-    augment.mixup_pairs = "reverse"  # reverse | permute: partners within a batch-norm group
-    augment.mixup_off_epochs = 0.0  # the last epochs are trained on images as they are
+    # On the device: name -> options, where {} has the defaults of `python -m bot_jax.augment`. From
+    # the command line --config.augment.cutout=on, --config.augment.cutout.length=8 or =off.
+    config.augment = augment = ConfigDict()
+    augment.mirror = {}
+    augment.color_jitter = {"strength": 0.4, "flavor": "paper"}
+    augment.pca_noise = {"std": 0.1}
+
+    config.mixing = mixing = ConfigDict()  # of the augmentations that mix images, such as mixup
+    mixing.draw = "group"  # group | batch: what gets one of them by chance, where there are several
+    mixing.off_epochs = 0.0  # the last epochs are trained on images as they are
 
     config.model = model = ConfigDict()
     model.name = "resnet50_d"  # `python -m bot_jax.models` lists all
@@ -102,4 +106,7 @@ def get_config() -> ConfigDict:
 
     config.lock()  # a misspelt field is an error from here on
     model.options.unlock()
+    augment.unlock()
+    for options in augment.values():
+        options.unlock()
     return config

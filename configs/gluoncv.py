@@ -15,13 +15,13 @@ presumed. No row is distilled: no such weights were released.
 
 from bot_jax.recipes import Row
 from bot_jax.reference_results import gluoncv_result
+from configs import paper
 from configs.paper import (
     batch_1024,
     cosine,
     efficient,
     float16,
     label_smoothing,
-    mixup,
     no_bias_decay,
     recipe,
     warmup,
@@ -32,9 +32,15 @@ from configs.paper import (
 def gluoncv_reading(config):
     """The released code, where the paper's text says something else."""
     config.data.flavor = "gluoncv"
-    config.augment.mixup_lambda = "group"
+    config.augment.color_jitter.flavor = "gluoncv"
     config.model.options.initializer = "msra_prelu"
     config.label_smoothing.form = "uniform"
+
+
+def mixup(config):
+    """One lambda for many pairs, those of a batch-norm group."""
+    paper.mixup(config)
+    config.augment.mixup.lambda_per = "group"
 
 
 def four_gpus(config):

@@ -37,7 +37,7 @@ def baseline(model):
 def paper_reading(config):
     """The paper's text, where the released code does something else."""
     config.data.flavor = "paper"
-    config.augment.mixup_lambda = "sample"
+    config.augment.color_jitter.flavor = "paper"
     config.model.options.initializer = "xavier_uniform"
     config.label_smoothing.form = "paper"
     config.distillation.hard_weight = 1.0
@@ -106,7 +106,7 @@ def label_smoothing(config):
 
 def mixup(config):
     """Section 5.4: mixed examples only, 200 epochs instead of 120."""
-    config.augment.mixup_alpha = 0.2
+    config.augment.mixup = {"alpha": 0.2, "lambda_per": "sample"}
     config.epochs = 200.0
 
 
@@ -115,7 +115,7 @@ def distill(config):
 
     The teacher computes in the precision of the student, which the paper does not say.
     """
-    mixed = "_mixup" if config.augment.mixup_alpha else ""
+    mixed = "_mixup" if "mixup" in config.augment else ""
     config.distillation.teacher = f"runs/teacher_resnet152_d{mixed}"
     config.distillation.teacher_model = "resnet152_d"
     config.distillation.temperature = 20.0

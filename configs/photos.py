@@ -18,7 +18,7 @@ def get_config():
     config.data.image_size = 64
     config.data.crop_area = (0.25, 1.0)
     config.data.antialias = True  # a photograph shrinks to a tenth here
-    config.augment.mixup_alpha = 0.2
+    config.augment.mixup = {}
     config.model.name = "resnet18_d"
     config.label_smoothing.epsilon = 0.1
     config.optimizer.base_learning_rate = 0.2  # 0.05 at a batch of 64

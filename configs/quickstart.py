@@ -19,8 +19,8 @@ def get_config():
     config.data.image_size = 24
     config.data.eval_resize = 24
     config.data.crop_area = (0.6, 1.0)
-    config.data.flip_probability = 0.0  # a mirrored digit is another sign
-    config.augment.mixup_alpha = 0.2
+    del config.augment.mirror  # a mirrored digit is another sign
+    config.augment.mixup = {}
     config.model.name = "resnet18_d"
     config.model.options.small_images = True
     config.model.options.width = 16

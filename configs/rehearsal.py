@@ -40,7 +40,7 @@ def _cifar10(config):
 def _digits(config):
     config.data.source = "digits"
     config.data.crop_area = (0.6, 1.0)
-    config.data.flip_probability = 0.0  # a mirrored digit is another sign
+    del config.augment.mirror  # a mirrored digit is another sign
     _stretch(config, 30 / 120)
 
 
@@ -68,7 +68,7 @@ def _small(row, data, set_data):
         config.eval_batch_size = 500
         config.log_every_steps = 20
         if config.distillation.teacher:
-            mixed = "_mixup" if config.augment.mixup_alpha else ""
+            mixed = "_mixup" if "mixup" in config.augment else ""
             config.distillation.teacher = f"runs/ladder/{data}_teacher{mixed}/seed0"
             config.distillation.teacher_model = _MODELS["resnet152_d"][0]
         set_data(config)

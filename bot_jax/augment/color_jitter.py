@@ -20,7 +20,8 @@ mean of `adjust_contrast` is then one pass over the pixels, and a wide one.
 import jax
 import jax.numpy as jnp
 
-from bot_jax.errors import check_choice
+from bot_jax.augment.registry import register_augmentation
+from bot_jax.errors import InputError, check_choice
 
 # ITU-R BT.601 luma, the grey of Pillow, OpenCV and MXNet.
 _LUMA = (0.299, 0.587, 0.114)
@@ -119,7 +120,8 @@ def _gluoncv(planes, factors, order_keys):
 _FLAVORS = {"paper": _paper, "gluoncv": _gluoncv}
 
 
-def color_jitter(images, keys, flavor="gluoncv", strength=0.4):
+@register_augmentation("color_jitter", on="pixels")
+def color_jitter(images, keys, *, flavor="paper", strength=0.4):
     """Scales colours of each image by random factors from U[1 - strength, 1 + strength].
 
     Args:
@@ -132,9 +134,11 @@ def color_jitter(images, keys, flavor="gluoncv", strength=0.4):
       float32 [b, H, W, 3] in 0..255.
 
     Raises:
-      InputError: unknown flavor.
+      InputError: unknown flavor, or a strength out of range.
     """
-    check_choice("color jitter flavor", flavor, _FLAVORS)
+    check_choice("config.augment.color_jitter.flavor", flavor, _FLAVORS)
+    if not 0 <= strength <= 1:
+        raise InputError(f"config.augment.color_jitter.strength = {strength} must be from 0 to 1.")
     keys = jax.vmap(jax.random.split)(keys)
     low, high = 1.0 - strength, 1.0 + strength
     factors = jax.vmap(lambda key: jax.random.uniform(key, (3,), minval=low, maxval=high))(

@@ -18,56 +18,42 @@ Mixing targets rather than losses makes mixup commute with label smoothing.
 """
 
 import jax
-import jax.numpy as jnp
 
-from bot_jax.rng import Purpose, sample_keys
+from bot_jax.augment.mixing import Rows, column
+from bot_jax.augment.registry import register_batch_augmentation
+from bot_jax.errors import InputError, check_choice
 
 LAMBDAS = ("group", "sample")
 PAIRS = ("permute", "reverse")
 
 
-def mixup_lambdas(seed, sample_ids, alpha):
-    """Draws lambda ~ Beta(alpha, alpha) for each sample id; equal ids have equal lambdas.
+@register_batch_augmentation("mixup")
+def mixup(images, rows: Rows, *, alpha=0.2, lambda_per="group", pairs="reverse"):
+    """Mixes each image with another one of its group, pixel by pixel.
 
     Args:
-      seed: the run's seed.
-      sample_ids: uint32 [b].
+      images: float32 [b, H, W, 3].
+      rows: whose they are.
       alpha: above 0; 0.2 in the paper.
+      lambda_per: "group" or "sample", what has a lambda of its own.
+      pairs: "reverse" or "permute".
 
     Returns:
-      float32 [b] in 0..1.
+      float32 [b, H, W, 3], and the function that mixes rows of targets alike.
+
+    Raises:
+      InputError: a value is not known or out of range.
     """
-    keys = sample_keys(seed, Purpose.MIXUP, sample_ids)
-    return jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(keys)
+    check_choice("config.augment.mixup.lambda_per", lambda_per, LAMBDAS)
+    check_choice("config.augment.mixup.pairs", pairs, PAIRS)
+    if alpha <= 0:
+        raise InputError(f"config.augment.mixup.alpha = {alpha} must be above 0.")
+    keys = rows.keys("mixup") if lambda_per == "group" else rows.keys_of_samples("mixup")
+    lambdas = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(keys)
 
+    def mix(x):
+        partner = rows.reverse(x) if pairs == "reverse" else rows.permute(x, "mixup_pairs")
+        weight = column(lambdas, x)
+        return weight * x + (1 - weight) * partner
 
-def mixup_permutation(seed, group_id, size):
-    """A random permutation of a group: example i is mixed with example ``permutation[i]``.
-
-    Args:
-      seed: the run's seed.
-      group_id: uint32 scalar, the id of the group's first sample.
-      size: examples in the group.
-
-    Returns:
-      int32 [size].
-    """
-    (key,) = sample_keys(seed, Purpose.MIXUP_PAIRS, group_id[jnp.newaxis])
-    return jax.random.permutation(key, size)
-
-
-def mixup(images, targets, lambdas, partner_images, partner_targets):
-    """Mixes each example with its partner.
-
-    Args:
-      images: float [b, H, W, 3]. targets: float32 [b, K], rows that sum to 1.
-      lambdas: float32 [b], the weight of the example itself.
-      partner_images, partner_targets: as images and targets.
-
-    Returns:
-      mixed images [b, H, W, 3] and targets [b, K].
-    """
-    weight = lambdas[:, None, None, None].astype(images.dtype)
-    mixed_images = weight * images + (1 - weight) * partner_images
-    weight = lambdas[:, None]
-    return mixed_images, weight * targets + (1 - weight) * partner_targets
+    return mix(images), mix

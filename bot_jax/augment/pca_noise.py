@@ -14,6 +14,9 @@ and keep the fraction.
 import jax
 import jax.numpy as jnp
 
+from bot_jax.augment.registry import register_augmentation
+from bot_jax.errors import InputError
+
 EIGENVALUES = (55.46, 4.794, 1.148)
 EIGENVECTORS = (
     (-0.5675, 0.7192, 0.4009),
@@ -29,7 +32,8 @@ def add_pca_noise(image, alphas):
     return jnp.clip(image + shift, 0.0, 255.0)
 
 
-def pca_noise(images, keys, std=0.1):
+@register_augmentation("pca_noise", on="pixels")
+def pca_noise(images, keys, *, std=0.1):
     """Adds PCA noise to each image.
 
     Args:
@@ -39,6 +43,11 @@ def pca_noise(images, keys, std=0.1):
 
     Returns:
       float32 [b, H, W, 3] in 0..255.
+
+    Raises:
+      InputError: a standard deviation below 0.
     """
+    if std < 0:
+        raise InputError(f"config.augment.pca_noise.std = {std} must be at least 0.")
     alphas = jax.vmap(lambda key: std * jax.random.normal(key, (3,)))(keys)
     return jax.vmap(add_pca_noise)(images, alphas)

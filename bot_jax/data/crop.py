@@ -1,6 +1,6 @@
-"""Which part of an image is seen: random resized crop, random flip, and the evaluation crop.
+"""Which part of an image is seen: random resized crop, and the evaluation crop.
 
-Source: the paper, section 2.1, steps 2 and 3 of training and the validation procedure. Every
+Source: the paper, section 2.1, step 2 of training and the validation procedure. Every
 random function takes uniform random numbers and is a pure function of them.
 
 A *window* is ``[top, left, height, width]``, int32 [4], in pixels of the decoded image.
@@ -100,11 +100,6 @@ def resize(image, image_size: int, *, interpolation: str, antialias: bool):
         image, (image_size, image_size), method=interpolation, antialias=antialias
     )
     return _to_uint8(resized, interpolation)
-
-
-def random_flip(image, draw, probability: float):
-    """Mirrors uint8 [H, W, 3] left to right where `draw`, uniform in [0, 1), is less."""
-    return tf.cond(draw < probability, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def default_eval_resize(image_size: int) -> int:

@@ -1,7 +1,7 @@
 """The host pipeline: from a `Source` to endless training batches or exact evaluation batches.
 
-decode, random resized crop, flip (the paper, section 2.1, steps 1 to 3); uint8 out. What follows
-(colour, mixing, normalisation) happens on the device.
+decode, random resized crop (the paper, section 2.1, steps 1 and 2); uint8 out. What follows
+(mirroring, colour, mixing, normalisation) happens on the device.
 
 The position in the data is the step: sample id s = step * batch_size + row, plus the remainder
 that each epoch drops, decides which example is read and every random number for it. So a run
@@ -60,16 +60,17 @@ def train_batches(
         source, seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
     )
 
+    if config_data.train_crop == "center":
+        return _batches(samples, source, config_data, len(rows), *_center_crop(config_data))
+
     def draw(sample_ids):
-        window = host_uniforms(seed, Purpose.CROP, sample_ids, crop.WINDOW_DRAWS)
-        flip = host_uniforms(seed, Purpose.FLIP, sample_ids, 1)
-        return tf.concat([window, flip], axis=1)
+        return host_uniforms(seed, Purpose.CROP, sample_ids, crop.WINDOW_DRAWS)
 
     def choose_window(height, width, draws):
         return crop.sample_window(
             height,
             width,
-            draws[:-1],
+            draws,
             flavor=config_data.flavor,
             area=config_data.crop_area,
             aspect_ratio=config_data.crop_aspect_ratio,
@@ -77,13 +78,13 @@ def train_batches(
         )
 
     def finish(window, draws):
-        image = crop.resize(
+        del draws
+        return crop.resize(
             window,
             config_data.image_size,
             interpolation=config_data.interpolation,
             antialias=config_data.antialias,
         )
-        return crop.random_flip(image, draws[-1], config_data.flip_probability)
 
     return _batches(samples, source, config_data, len(rows), draw, choose_window, finish)
 
@@ -101,6 +102,12 @@ def eval_batches(
         image cannot be read.
     """
     check_data_options(config_data)
+    samples = order.in_order(source, batch_size=batch_size, rows=rows)
+    return _batches(samples, source, config_data, len(rows), *_center_crop(config_data))
+
+
+def _center_crop(config_data):
+    """What `_batches` needs to see images as in an evaluation, without random numbers."""
     eval_resize = config_data.eval_resize or crop.default_eval_resize(config_data.image_size)
 
     def draw(sample_ids):
@@ -120,8 +127,7 @@ def eval_batches(
             antialias=config_data.antialias,
         )
 
-    samples = order.in_order(source, batch_size=batch_size, rows=rows)
-    return _batches(samples, source, config_data, len(rows), draw, choose_window, finish)
+    return draw, choose_window, finish
 
 
 def _batches(samples, source, config_data, num_rows, draw, choose_window, finish):
@@ -181,6 +187,7 @@ def check_data_options(config_data) -> None:
     for field in ("crop_area", "crop_aspect_ratio"):
         if len(config_data[field]) != 2:
             raise InputError(f"config.data.{field} = {config_data[field]}: must be two numbers.")
+    check_choice("config.data.train_crop", config_data.train_crop, ("center", "random_resized"))
     check_choice("config.data.flavor", config_data.flavor, ("paper", "gluoncv"))
     check_choice("config.data.interpolation", config_data.interpolation, ("bilinear", "bicubic"))
     check_choice("config.data.on_bad_image", config_data.on_bad_image, ("error", "skip"))
@@ -204,9 +211,4 @@ def check_data_options(config_data) -> None:
         raise InputError(
             f"config.data.crop_aspect_ratio = {(low, high)}: must be two ratios width / height "
             "with 0 < low <= high; the paper's are (3/4, 4/3)."
-        )
-    if not 0 <= config_data.flip_probability <= 1:
-        raise InputError(
-            f"config.data.flip_probability = {config_data.flip_probability}: must be between 0 "
-            "and 1."
         )
