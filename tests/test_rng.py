@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from bot_jax.data.tensorflow_cpu import tf
 from bot_jax.rng import Purpose, host_seed, host_uniforms, purpose_of, sample_keys
 
 IDS = np.array([0, 1, 2, 123_456, 2**32 - 1], np.uint32)
@@ -86,8 +87,7 @@ def test_a_key_does_not_depend_on_its_batch():
 
 
 def host_seed_values(seed, purpose, sample_id):
-    tensorflow = pytest.importorskip("tensorflow")
-    return tuple(host_seed(seed, purpose, tensorflow.constant(sample_id, "int64")).numpy().tolist())
+    return tuple(host_seed(seed, purpose, tf.constant(sample_id, "int64")).numpy().tolist())
 
 
 def test_host_seeds_are_reproducible_and_all_different():
@@ -107,8 +107,7 @@ def test_pinned_host_seeds():
 
 
 def host_values(seed, purpose, sample_ids, count=7):
-    tensorflow = pytest.importorskip("tensorflow")
-    return host_uniforms(seed, purpose, tensorflow.constant(sample_ids, "int64"), count).numpy()
+    return host_uniforms(seed, purpose, tf.constant(sample_ids, "int64"), count).numpy()
 
 
 def philox_4x32(counter, key, rounds=10):
@@ -122,9 +121,8 @@ def philox_4x32(counter, key, rounds=10):
 
 
 def test_host_numbers_are_philox_counted_by_sample_id():
-    tensorflow = pytest.importorskip("tensorflow")
     seed, count = 5, 7  # two blocks of four, of which one number is left over
-    key, _ = tensorflow.raw_ops.StatelessRandomGetKeyCounter(seed=[seed, int(Purpose.CROP)])
+    key, _ = tf.raw_ops.StatelessRandomGetKeyCounter(seed=[seed, int(Purpose.CROP)])
     key = int(key.numpy()[0])
     sample_ids = [3, 2**32 - 1]
     for sample_id in sample_ids:
@@ -152,7 +150,8 @@ def test_host_numbers_do_not_depend_on_the_batch():
 def test_host_numbers_differ_by_seed_purpose_and_sample():
     ids = np.arange(2000)
     all_of_them = np.concatenate(
-        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.COLOR_JITTER)], axis=1
+        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.COLOR_JITTER)],
+        axis=1,
     )
     assert all_of_them.min() >= 0
     assert all_of_them.max() < 1
