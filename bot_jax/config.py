@@ -6,20 +6,19 @@ fields of configs/default.py.
 """
 
 import ast
-import contextlib
 import importlib.util
 import inspect
 import json
 import sys
-import traceback
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from bot_jax.errors import InputError, suggest
+from bot_jax.errors import InputError, errors_in_words, suggest
+from bot_jax.extensions import import_extensions
 
-# What is below these fields is for the model or the augmentation, which knows best what is valid.
-_OPEN = ("model.options", "augment")
+# What is below these fields is for the model, the augmentation and so on, which know what is valid.
+_OPEN = ("model.options", "augment", "loss.options", "data.options")
 
 
 _PREFIX = "--config."
@@ -49,7 +48,7 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
 
     Raises:
       InputError: no such file or row, an error inside the file, an unknown field, a value of a
-        wrong type or out of range.
+        wrong type or out of range, or something in `config.imports` cannot be imported.
     """
     file, _, row = location.partition(":")
     path = Path(file)
@@ -60,6 +59,7 @@ def load_config(location: str, overrides: list[str] = ()) -> ConfigDict:
     for override in overrides:
         _override(config, override)
     _check(config)
+    import_extensions(config.imports)
     return config
 
 
@@ -78,7 +78,7 @@ def load_module(path: Path):
         sys.path.append(root)
     spec = importlib.util.spec_from_file_location(f"bot_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    with _errors_in_words(path):
+    with errors_in_words(path):
         spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise InputError(f"{path} has no function get_config.")
@@ -96,7 +96,7 @@ def _call_get_config(path, row):
     rows = getattr(module, "ROWS", None)
     if row and rows is not None and row not in rows:
         raise InputError(f"{path} has no row {row!r}.{suggest(row, rows)}{_listing(path, module)}")
-    with _errors_in_words(path):
+    with errors_in_words(path):
         return module.get_config(row) if row else module.get_config()
 
 
@@ -105,21 +105,6 @@ def _listing(path, module):
     if not hasattr(module, "ROWS"):
         return ""
     return f" `python -m bot_jax.main --config {path}:help` lists them."
-
-
-@contextlib.contextmanager
-def _errors_in_words(path):
-    """Whatever goes wrong in a configuration file becomes an `InputError` with its line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        # The loader makes the path absolute.
-        files = (str(path), str(path.absolute()))
-        places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
-        line = f", line {places[-1].lineno}" if places else ""
-        raise InputError(f"{path}{line}: {type(error).__name__}: {error}") from error
 
 
 def _override(config, text):

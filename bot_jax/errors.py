@@ -1,6 +1,8 @@
 """Errors that are written for the person who runs the program."""
 
+import contextlib
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -25,3 +27,18 @@ def check_choice(what: str, value: str, valid: Iterable[str]) -> None:
         raise InputError(
             f"{what} = {value!r} is not known.{suggest(value, valid)} Valid: {', '.join(valid)}."
         )
+
+
+@contextlib.contextmanager
+def errors_in_words(path):
+    """Whatever goes wrong in a file of the user's code becomes an `InputError` with its line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # The loader makes the path absolute.
+        files = (str(path), str(path.absolute()))
+        places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
+        line = f", line {places[-1].lineno}" if places else ""
+        raise InputError(f"{path}{line}: {type(error).__name__}: {error}") from error

@@ -104,6 +104,7 @@ def run_weights(directory: Path) -> Weights:
 
     from bot_jax import parallel, results
     from bot_jax.checkpoint import Checkpoints
+    from bot_jax.extensions import import_extensions
     from bot_jax.models.registry import get_model
     from bot_jax.step import initial_variables
     from bot_jax.workdir import read_class_names, read_config
@@ -111,6 +112,7 @@ def run_weights(directory: Path) -> Weights:
     config, result = read_config(directory), results.read(directory)
     if result is None:
         raise InputError(f"The run in {directory} is not finished; train it to its end first.")
+    import_extensions(config["imports"])
     class_names = read_class_names(directory)
     name, options = config["model"]["name"], config["model"]["options"]
     size = config["data"]["image_size"]

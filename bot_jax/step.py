@@ -25,6 +25,7 @@ from bot_jax.loss_scale import LossScale, initial_loss_scale, update_loss_scale
 from bot_jax.losses.cross_entropy import cross_entropy
 from bot_jax.losses.distillation import distillation_loss
 from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.losses.registry import make_loss
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
 from bot_jax.rng import Purpose
@@ -130,12 +131,12 @@ def prepare_batch(config, setup, batch, step=0):
     return images, targets, credit
 
 
-def _losses(config, outputs, targets, teacher_logits):
+def _losses(config, loss, outputs, targets, teacher_logits):
     """What is minimised, and its part against the labels, float32 [b] each."""
     logits, *auxiliary = outputs
-    label_losses = losses = cross_entropy(logits, targets)
+    label_losses = losses = loss(logits, targets)
     for other in auxiliary:
-        losses += config.auxiliary_loss_weight * cross_entropy(other, targets)
+        losses += config.auxiliary_loss_weight * loss(other, targets)
     if teacher_logits is not None:
         distillation = config.distillation
         soft = distillation_loss(logits, teacher_logits, distillation.temperature)
@@ -158,6 +159,7 @@ def make_train_step(config, setup):
       donates the old state and never waits for the device; with a teacher its variables are a third
       argument. `done` is the number of steps, to wait for without keeping a donated buffer.
     """
+    loss = make_loss(config.loss)
     policy, layout, teacher = config.precision, setup.layout, setup.teacher
     forward = partial(setup.model.apply, train=True, mutable=["batch_stats"])
     if config.rematerialize:
@@ -168,7 +170,7 @@ def make_train_step(config, setup):
         outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
-        losses, label_losses = _losses(config, outputs, targets, teacher_logits)
+        losses, label_losses = _losses(config, loss, outputs, targets, teacher_logits)
         predicted = jnp.argmax(outputs[0], -1)
         correct = jnp.sum(jnp.take_along_axis(credit, predicted[:, None], axis=-1))
         sums = {"loss": jnp.sum(losses), "label_loss": jnp.sum(label_losses), "correct": correct}

@@ -11,6 +11,7 @@ def get_config() -> ConfigDict:
     """The defaults: ResNet-50-D on ImageNet, 120 epochs, batch 256, float32."""
     config = ConfigDict()
     config.name = ""  # set to the name of the file and its row
+    config.imports = ""  # modules or files that add to what is known here: docs/extending.md
     config.dry_run = False  # build and compile all of it, without data, and say what it would take
     config.seed = 0  # all randomness is a function of this, a purpose and a sample's id
     config.epochs = 120.0  # length of the run, warmup included
@@ -23,6 +24,7 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.source = "tfds"  # digits | folder | list | tfds | synthetic
+    data.options = ConfigDict()  # of a source from elsewhere: docs/extending.md
     data.path = ""  # folder: its directory; list: directory of the lists; tfds: data_dir
     data.tfds_name = "imagenet2012"
     data.train_split = "train"
@@ -58,6 +60,10 @@ def get_config() -> ConfigDict:
 
     config.batch_norm = batch_norm = ConfigDict()
     batch_norm.group_size = 32  # examples that share statistics; 0: all of a micro-batch
+
+    config.loss = loss = ConfigDict()
+    loss.name = "cross_entropy"  # others from elsewhere: docs/extending.md
+    loss.options = ConfigDict()
 
     config.label_smoothing = label_smoothing = ConfigDict()
     label_smoothing.epsilon = 0.0  # 0.1 in the paper
@@ -105,7 +111,8 @@ def get_config() -> ConfigDict:
     checkpoint.keep_best = 1  # by top-1
 
     config.lock()  # a misspelt field is an error from here on
-    model.options.unlock()
+    for options in (model.options, loss.options, data.options):
+        options.unlock()
     augment.unlock()
     for options in augment.values():
         options.unlock()

@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bot_jax.errors import InputError, check_choice, suggest
+from bot_jax.options import check_options, keyword_defaults
 from bot_jax.rng import purpose_of, sample_keys
 
 STAGES = ("pixels", "normalized")
@@ -96,13 +97,10 @@ def _register(name, on, probability):
     def register(function):
         if name in _AUGMENTATIONS:
             raise InputError(f"An augmentation {name!r} is registered twice. Choose another name.")
-        parameters = inspect.signature(function).parameters.values()
-        keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-        options = {"probability": probability} | {
-            p.name: p.default for p in keywords if p.name != "epoch"
-        }
-        takes = frozenset(p.name for p in keywords)
-        _AUGMENTATIONS[name] = Augmentation(name, function, on, options, takes)
+        takes = keyword_defaults(function)
+        options = {"probability": probability} | takes
+        options.pop("epoch", None)
+        _AUGMENTATIONS[name] = Augmentation(name, function, on, options, frozenset(takes))
         return function
 
     return register
@@ -140,25 +138,8 @@ def chosen(config_augment, on: str) -> list[tuple[Augmentation, dict]]:
 
 
 def _options(augmentation, given):
-    options = dict(augmentation.options)
     where = f"config.augment.{augmentation.name}"
-    for name, value in given.items():
-        if name not in options:
-            raise InputError(
-                f"{where} has no option {name!r}.{suggest(name, options)} "
-                f"Its options: {', '.join(options)}."
-            )
-        default = options[name]
-        if type(default) is float and type(value) is int:
-            value = float(value)
-        if type(default) is tuple and isinstance(value, list):
-            value = tuple(value)
-        if type(value) is not type(default):
-            raise InputError(
-                f"{where}.{name} = {value!r} is not of the right type: expected "
-                f"{type(default).__name__}, such as {default!r}."
-            )
-        options[name] = value
+    options = check_options(where, augmentation.options, given)
     if not 0 <= options["probability"] <= 1:
         raise InputError(f"{where}.probability = {options['probability']} must be from 0 to 1.")
     return options

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from bot_jax.errors import InputError, check_choice
 
-# Source name in the config -> module with a function `make(config_data, split) -> Source`.
+# Source name in the config -> module with a function `make(config_data, split) -> Source`, or, of
+# a source from elsewhere, the function.
 SOURCES = {
     "digits": "bot_jax.data.digits",
     "folder": "bot_jax.data.folder",
@@ -42,6 +43,25 @@ class Source:
     stream: Callable | None = None
 
 
+def register_source(name: str) -> Callable:
+    """Decorator that makes a function (config_data, split) -> `Source` known by `name`.
+
+    What it needs to know beside the fields of `config.data` is in `config.data.options`. It raises
+    `InputError`, or OSError, where files are missing or wrong.
+
+    Raises:
+      InputError: the name is taken.
+    """
+
+    def register(make):
+        if name in SOURCES:
+            raise InputError(f"A source {name!r} is registered twice. Choose another name.")
+        SOURCES[name] = make
+        return make
+
+    return register
+
+
 def make_source(config_data, split: str) -> Source:
     """Opens one split of the data set that `config_data.source` names.
 
@@ -53,9 +73,11 @@ def make_source(config_data, split: str) -> Source:
       InputError: the source is not known, or its files are missing or wrong.
     """
     check_choice("config.data.source", config_data.source, SOURCES)
-    module = importlib.import_module(SOURCES[config_data.source])
+    make = SOURCES[config_data.source]
+    if isinstance(make, str):
+        make = importlib.import_module(make).make
     try:
-        return module.make(config_data, split)
+        return make(config_data, split)
     except (OSError, UnicodeError) as error:
         raise InputError(
             f"The {config_data.source} data of split {split!r} cannot be read: {error}"

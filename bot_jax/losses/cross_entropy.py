@@ -9,7 +9,10 @@ cross-entropy. Always computed in float32.
 import jax
 import jax.numpy as jnp
 
+from bot_jax.losses.registry import register_loss
 
+
+@register_loss("cross_entropy")
 def cross_entropy(logits, targets):
     """Cross-entropy of each example, in nats.
 
