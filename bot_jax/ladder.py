@@ -8,7 +8,7 @@ finished is not run again, and a run that was interrupted goes on. A run whose t
 left out, and tried again by the next start. After each run
 
     DIR/ladder.json   every result in DIR, and mean and standard deviation of each row
-    DIR/ladder.md     the same as a table, beside the paper's numbers
+    DIR/ladder.md     the same as a table, beside what was published
     DIR/ladder.png    the same as a picture
 
 are written anew. Where the teacher that a row's configuration names, such as runs/ROW, is one of
@@ -120,7 +120,7 @@ def read_results(directory: Path, rows: dict) -> dict[str, list[dict]]:
 
 
 def summarize(rows: dict, results: dict[str, list[dict]]) -> list[dict]:
-    """For each row that has a result: mean and standard deviation of top-1, and the paper's.
+    """For each row that has a result: mean and standard deviation of top-1, and what was published.
 
     The standard deviation is that of a sample (n - 1), None for a single run.
     """
@@ -135,8 +135,8 @@ def summarize(rows: dict, results: dict[str, list[dict]]) -> list[dict]:
                     "top1": statistics.mean(top1),
                     "spread": statistics.stdev(top1) if len(top1) > 1 else None,
                     "all_top1": top1,
-                    "paper_top1": row.best and row.best.top1,
-                    "paper_spread": row.best and row.best.spread and row.best.spread[0],
+                    "published_top1": row.best and row.best.top1,
+                    "published_spread": row.best and row.best.spread and row.best.spread[0],
                     "commits": sorted({result["git_commit"] for result in results[name]}),
                 }
             )
@@ -145,22 +145,22 @@ def summarize(rows: dict, results: dict[str, list[dict]]) -> list[dict]:
 
 def markdown(lines: list[dict]) -> str:
     """The summary as a table."""
-    text = "| row | top-1 | runs | paper |\n|---|---|---|---|\n"
+    text = "| row | top-1 | runs | published |\n|---|---|---|---|\n"
     for line in lines:
         own = with_spread(line["top1"], line["spread"])
-        paper = with_spread(line["paper_top1"], line["paper_spread"])
-        text += f"| {line['row']} | {own} | {line['runs']} | {paper} |\n"
+        published = with_spread(line["published_top1"], line["published_spread"])
+        text += f"| {line['row']} | {own} | {line['runs']} | {published} |\n"
     return text
 
 
 def draw(lines: list[dict], output: Path) -> None:
-    """Draws every run, mean and standard deviation of each row, and the paper's beside them."""
+    """Draws every run, mean and standard deviation of each row, and what was published."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, (own, paper) = pyplot.subplots(
+    figure, (own, published) = pyplot.subplots(
         1, 2, figsize=(11, 1.2 + 0.28 * len(lines)), sharey=True, layout="constrained"
     )
     for y, line in enumerate(lines):
@@ -168,14 +168,16 @@ def draw(lines: list[dict], output: Path) -> None:
             line["top1"], y, xerr=line["spread"] or 0, fmt="o", color="C0", ms=5, capsize=3
         )
         own.plot(line["all_top1"], [y] * line["runs"], ".", color="C0", alpha=0.4, ms=4)
-        if line["paper_top1"] is not None:
-            spread = line["paper_spread"] or 0
-            paper.errorbar(line["paper_top1"], y, xerr=spread, fmt="s", color="C1", ms=4, capsize=3)
+        if line["published_top1"] is not None:
+            spread = line["published_spread"] or 0
+            published.errorbar(
+                line["published_top1"], y, xerr=spread, fmt="s", color="C1", ms=4, capsize=3
+            )
     own.set(title="here", xlabel="top-1 (%)", yticks=range(len(lines)))
     own.set_yticklabels([line["row"] for line in lines])
     own.invert_yaxis()
-    paper.set(title="paper, ImageNet", xlabel="top-1 (%)")
-    for axis in (own, paper):
+    published.set(title="published, at full size", xlabel="top-1 (%)")
+    for axis in (own, published):
         axis.grid(alpha=0.3)
     figure.savefig(output, dpi=110)
     pyplot.close(figure)

@@ -21,6 +21,7 @@ _LEGEND = {
     "paper top-1": "percent of the validation split; ± standard deviation of the runs",
     "one run": "the single run of the paper's arXiv version, beside the mean of that of CVPR",
     "GluonCV": "top-1/top-5 of the released model with the same refinements",
+    "published": "top-1 (and top-5) of {}",
     "exaFLOP": "training compute, estimated from multiply-accumulates",
     "hours": "on 8 V100, with the authors' program; ~ estimated, - no pace published",
 }
@@ -35,6 +36,7 @@ class Row:
       paper: the paper's result, of a single run.
       paper_mean: the paper's mean of several runs, where there is one.
       gluoncv: the result in GluonCV's model zoo that was trained with the same refinements.
+      published: a result of anybody else that was trained so.
       remark: what else is known of the result.
     """
 
@@ -42,12 +44,13 @@ class Row:
     paper: Published | None = None
     paper_mean: Published | None = None
     gluoncv: Published | None = None
+    published: Published | None = None
     remark: str = ""
 
     @property
     def best(self) -> Published | None:
-        """The paper's result: the mean of several runs where there is one."""
-        return self.paper_mean or self.paper
+        """The paper's result, the mean of several runs where there is one, or anybody else's."""
+        return self.paper_mean or self.paper or self.published
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,10 @@ def help_text(file: str) -> str:
     summaries = {name: summarize(file, name, row) for name, row in module.ROWS.items()}
     cells = [_cells(name, row, summaries[name]) for name, row in module.ROWS.items()]
     columns = [name for name in cells[0] if any(line[name] for line in cells)]
-    legend = [(name, text) for name, text in _LEGEND.items() if name in columns]
+    others = sorted({row.published.framework for row in module.ROWS.values() if row.published})
+    legend = [
+        (name, text.format(", ".join(others))) for name, text in _LEGEND.items() if name in columns
+    ]
     remarks = [(name, row.remark) for name, row in module.ROWS.items() if row.remark]
     example = next(iter(summaries.values())).command
     return "\n\n".join(
@@ -106,7 +112,7 @@ def help_text(file: str) -> str:
 
 
 def _cells(name, row, summary):
-    best = row.best
+    best = row.paper_mean or row.paper
     spread1, spread5 = (best and best.spread) or (None, None)
     cost = summary.cost
     hours = cost and cost.hours
@@ -119,6 +125,7 @@ def _cells(name, row, summary):
         "top-5": with_spread(best and best.top5, spread5),
         "one run": _pair(row.paper) if row.paper_mean else "",
         "GluonCV": _pair(row.gluoncv),
+        "published": _pair(row.published),
         "steps": f"{cost.steps:,}" if cost else "",
         "exaFLOP": f"{cost.exaflop:.2f}" if cost else "",
         "hours": f"{'~' if cost.estimated else ''}{hours:.1f}" if hours else "",
@@ -133,7 +140,7 @@ def with_spread(value: float | None, spread: float | None) -> str:
 
 
 def _pair(published):
-    return f"{published.top1:.2f}/{published.top5:.2f}" if published else ""
+    return "/".join(f"{x:.2f}" for x in (published.top1, published.top5) if x) if published else ""
 
 
 # Numbers that are added or compared as sizes stand to the right; a spread would move an accuracy.

@@ -84,6 +84,11 @@ def paper_result(table: str, model: str, recipe: str) -> Published:
     return find(framework=PAPER, source=f"arXiv 1812.01187 {table}", model=model, recipe=recipe)
 
 
+def paddleclas_result(model: str, recipe: str) -> Published:
+    """A result of PaddleClas; `recipe`, as in the file, tells several of a model apart."""
+    return find(framework="PaddleClas", model=model, recipe=recipe)
+
+
 def gluoncv_result(model: str, epochs: str = "") -> Published:
     """A result of GluonCV's model zoo; `epochs`, as in the file, tells two of a model apart."""
     return find(framework="GluonCV", model=model, epochs=epochs)

@@ -103,9 +103,9 @@ def test_mean_and_spread_against_numpy_beside_the_papers():
     np.testing.assert_allclose(a["top1"], np.mean([50, 51, 53]))
     np.testing.assert_allclose(a["spread"], np.std([50, 51, 53], ddof=1))
     assert a["all_top1"] == [50.0, 51.0, 53.0]
-    assert (a["paper_top1"], a["paper_spread"]) == (77.73, 0.13)
-    assert (b["paper_top1"], b["paper_spread"], b["spread"]) == (77.91, None, None)
-    assert c["paper_top1"] is None
+    assert (a["published_top1"], a["published_spread"]) == (77.73, 0.13)
+    assert (b["published_top1"], b["published_spread"], b["spread"]) == (77.91, None, None)
+    assert c["published_top1"] is None
     table = ladder.markdown([a, b, c])
     assert "| a | 51.33±1.53 | 3 | 77.73±0.13 |" in table
     assert "| b | 60.00 | 1 | 77.91 |" in table
