@@ -38,13 +38,13 @@ class Published:
     recipe: str
     epochs: str
     top1: float | None
-    top5: float | None
-    params_m: str
-    img_size: str
-    crop_pct: str
-    source: str
-    verified: str
-    note: str
+    top5: float | None = None
+    params_m: str = ""
+    img_size: str = ""
+    crop_pct: str = ""
+    source: str = ""
+    verified: str = ""
+    note: str = ""
 
     @property
     def spread(self) -> tuple[float, float] | None:
