@@ -48,7 +48,9 @@ def rotate(image, degrees, fill):
     row = cosine * y + sine * x + (height - 1) / 2
     column = cosine * x - sine * y + (width - 1) / 2
 
-    def of_channel(channel, color):
-        return jax.scipy.ndimage.map_coordinates(channel, [row, column], 1, "constant", color)
+    def of_channel(channel):
+        return jax.scipy.ndimage.map_coordinates(channel, [row, column], order=1)
 
-    return jax.vmap(of_channel, in_axes=-1, out_axes=-1)(image, fill)
+    # What is outside is 0 there. Rounding may lead a little beyond the range.
+    turned = jax.vmap(of_channel, in_axes=-1, out_axes=-1)(image - fill) + fill
+    return jnp.clip(turned, 0.0, 255.0)
