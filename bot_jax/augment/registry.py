@@ -39,7 +39,20 @@ STAGES = ("pixels", "normalized")
 
 # In this order they are applied, and those of other packages after them.
 BUILT_IN = tuple(
-    f"bot_jax.augment.{file}" for file in ("mirror", "color_jitter", "pca_noise", "mixup")
+    f"bot_jax.augment.{file}"
+    for file in (
+        "mirror",
+        "pad_and_crop",
+        "rotation",
+        "color_jitter",
+        "color_shift",
+        "pca_noise",
+        "cutout",
+        "random_erasing",
+        "hide_and_seek",
+        "grid_mask",
+        "mixup",
+    )
 )
 
 _AUGMENTATIONS: dict[str, "Augmentation"] = {}
@@ -110,7 +123,13 @@ def augmentations() -> dict[str, Augmentation]:
     """All augmentations by name, in the order in which they are applied."""
     for module in BUILT_IN:
         importlib.import_module(module)
-    return _AUGMENTATIONS
+
+    # A file may have been imported, and have registered its own, before all others.
+    def place(augmentation):
+        module = augmentation.function.__module__
+        return BUILT_IN.index(module) if module in BUILT_IN else len(BUILT_IN)
+
+    return {a.name: a for a in sorted(_AUGMENTATIONS.values(), key=place)}
 
 
 def chosen(config_augment, on: str) -> list[tuple[Augmentation, dict]]:
