@@ -30,7 +30,7 @@ OUTPUT is a new folder that config.data.source = list reads:
     report.json           how many images were predicted, kept and left out, and why
 
 Source: D.-H. Lee, "Pseudo-Label" (ICML workshop 2013); the order by confidence and a number a class
-as in Xie et al., arXiv 1911.04252 (Noisy Student), section 3, and near duplicates of the validation
+as in Xie et al., arXiv 1911.04252 (Noisy Student), and near duplicates of the validation
 images removed as in arXiv 2103.05959 (SSLD).
 """
 

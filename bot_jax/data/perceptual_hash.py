@@ -1,11 +1,11 @@
 """Difference hash: 64 bits that stay nearly the same when an image is resized or compressed again.
 
 The image becomes 9x8 pixels of grey, and bit (row, column) says whether a pixel is brighter than
-its right neighbour. Two images are near duplicates where few bits differ (the Hamming distance): up to
-about 4 for copies, around 32 for different photographs. Copies that are cropped, turned or mirrored
-are not found, and images that are nearly of one colour have few bits that mean anything.
+its right neighbour. Two images are near duplicates where few bits differ (the Hamming distance):
+up to about 4 for copies, around 32 for different photographs. Copies that are cropped, turned or
+mirrored are not found, and images that are nearly of one colour have few bits that mean anything.
 
-Source: D. Hackerfactor Krawetz, "Kind of Like That" (2013), which describes the hash.
+Source: N. Krawetz, "Kind of Like That", The Hacker Factor Blog (2013), which describes the hash.
 """
 
 import os

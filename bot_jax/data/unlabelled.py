@@ -3,7 +3,7 @@
 `config.data.unlabelled` is a folder of images, in any sub-folders. They follow the examples of the
 training split, with the label `UNLABELLED`. (-1 is an example that does not count at all.)
 
-Source: Cui et al., arXiv 2103.05959 (SSLD), section 3: the student learns from a teacher alone, so
+Source: Cui et al., arXiv 2103.05959 (SSLD): the student learns from a teacher alone, so
 that images without labels serve as well.
 """
 
