@@ -21,7 +21,7 @@ def data_config(**overrides) -> ConfigDict:
             "flavor": "paper",
             "crop_area": (0.08, 1.0),
             "crop_aspect_ratio": (3 / 4, 4 / 3),
-            "flip_probability": 0.5,
+            "train_crop": "random_resized",
             "interpolation": "bilinear",
             "antialias": False,
             "apply_exif_orientation": False,

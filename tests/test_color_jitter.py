@@ -36,7 +36,7 @@ adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation = map(
         color_jitter_module.adjust_saturation,
     ),
 )
-compiled_color_jitter = jax.jit(color_jitter, static_argnames="flavor")
+compiled_color_jitter = jax.jit(color_jitter, static_argnames=("flavor", "strength"))
 GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])
 SIZE = 6
 COUNT = 1000  # keys; one number throughout saves compilations
@@ -87,7 +87,7 @@ def flat_image(color):
 def jitter_copies(image, keys, flavor, **options):
     """The same image once for each key, as float64."""
     images = np.broadcast_to(image, (len(keys), *image.shape)).astype(np.float32)
-    return np.asarray(compiled_color_jitter(images, keys, flavor, **options), np.float64)
+    return np.asarray(compiled_color_jitter(images, keys, flavor=flavor, **options), np.float64)
 
 
 def drawn_factors_paper(keys, **options):
@@ -215,21 +215,21 @@ def test_gluoncv_flavor_applies_its_three_steps_in_each_order():
 def test_each_image_depends_on_its_own_key_alone(flavor):
     images = np.stack([random_image(seed) for seed in range(4)]).astype(np.float32)
     keys = keys_for(4)
-    batch = np.asarray(compiled_color_jitter(images, keys, flavor))
+    batch = np.asarray(compiled_color_jitter(images, keys, flavor=flavor))
     for row in range(4):
-        alone = compiled_color_jitter(images[row : row + 1], keys[row : row + 1], flavor)
+        alone = compiled_color_jitter(images[row : row + 1], keys[row : row + 1], flavor=flavor)
         np.testing.assert_allclose(alone[0], batch[row], atol=1e-3)
     order = np.array([2, 0, 3, 1])
-    permuted = compiled_color_jitter(images[order], keys[order], flavor)
+    permuted = compiled_color_jitter(images[order], keys[order], flavor=flavor)
     np.testing.assert_allclose(permuted, batch[order], atol=1e-3)
-    other_keys = compiled_color_jitter(images, keys_for(4, seed=1), flavor)
+    other_keys = compiled_color_jitter(images, keys_for(4, seed=1), flavor=flavor)
     assert np.abs(np.asarray(other_keys) - batch).max(axis=(1, 2, 3)).min() > 1
 
 
 @pytest.mark.parametrize("flavor", ["paper", "gluoncv"])
 def test_keeps_shape_type_and_range(flavor):
     image = random_image().astype(np.float32)[:, :5]
-    result = compiled_color_jitter(np.stack([image, image]), keys_for(2), flavor)
+    result = compiled_color_jitter(np.stack([image, image]), keys_for(2), flavor=flavor)
     assert result.shape == (2, SIZE, 5, 3)
     assert result.dtype == np.float32
     assert np.asarray(result).min() >= 0
@@ -238,4 +238,4 @@ def test_keeps_shape_type_and_range(flavor):
 
 def test_unknown_flavor_is_an_input_error():
     with pytest.raises(InputError, match="gluoncv"):
-        color_jitter(random_image().astype(np.float32)[np.newaxis], keys_for(1), "gluonvc")
+        color_jitter(random_image().astype(np.float32)[np.newaxis], keys_for(1), flavor="gluonvc")

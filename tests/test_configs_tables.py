@@ -7,6 +7,7 @@ released scripts, not from the configurations.
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from bot_jax.config import load_config, load_module
 from bot_jax.models.registry import get_model
@@ -149,7 +150,7 @@ def test_a_row_is_trained_as_published(row):
     assert config.precision.compute == compute
     assert config.epochs == float(epochs)
     assert config.label_smoothing.epsilon == float(eps)
-    assert config.augment.mixup_alpha == float(alpha)
+    assert config.augment.get("mixup", {}).get("alpha", 0) == float(alpha)
     released = row.startswith("gluoncv:")
     group = int(last) if released else int(batch) // 8
     assert config.batch_norm.group_size == group
@@ -165,16 +166,20 @@ def test_what_all_rows_have_in_common(row):
     assert config.data.flavor == ("gluoncv" if released else "paper")
     assert config.model.options.initializer == ("msra_prelu" if released else "xavier_uniform")
     assert config.label_smoothing.form == ("uniform" if released else "paper")
-    assert config.augment.mixup_lambda == ("group" if released else "sample")
-    assert config.augment.mixup_off_epochs == 0
-    assert config.augment.mixup_pairs == "reverse"
+    if "mixup" in config.augment:
+        assert config.augment.mixup.lambda_per == ("group" if released else "sample")
+        assert "pairs" not in config.augment.mixup  # reverse
+    assert config.mixing.off_epochs == 0
     assert (config.distillation.hard_weight, config.distillation.soft_weight) == (1.0, 1.0)
     assert (config.optimizer.momentum, config.optimizer.nesterov) == (0.9, True)
     assert config.optimizer.weight_decay == 1e-4
     assert config.schedule.boundaries_epochs == (30, 60, 90)
     assert config.schedule.factor == 0.1
     assert config.data.crop_area == (0.08, 1.0)
-    assert (config.augment.color_jitter, config.augment.pca_noise) == (0.4, 0.1)
+    flavor = "gluoncv" if released else "paper"
+    assert config.augment.color_jitter == ConfigDict({"strength": 0.4, "flavor": flavor})
+    assert config.augment.pca_noise.std == 0.1
+    assert config.augment.mirror == ConfigDict()  # one half
     assert config.data.source == "tfds"
     places = row.startswith("table7:")
     assert config.data.tfds_name == ("places365_small" if places else "imagenet2012")

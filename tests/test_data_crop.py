@@ -204,18 +204,3 @@ def test_evaluation_view_equals_resize_then_crop(size, resized, start, interpola
 def test_default_eval_resize_is_that_of_the_paper():
     assert crop.default_eval_resize(224) == 256
     assert crop.default_eval_resize(299) == 342
-
-
-@pytest.mark.parametrize(("probability", "bounds"), [(0, (0, 0)), (1, (1, 1)), (0.3, (0.26, 0.34))])
-def test_flip_mirrors_with_the_probability(probability, bounds):
-    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    draws = np.random.default_rng(0).random(2000, np.float32)
-    flipped = tf.data.Dataset.from_tensor_slices(draws).map(
-        lambda draw: crop.random_flip(tf.constant(image), draw, probability)
-    )
-    flipped = flipped.batch(2000).get_single_element().numpy()
-    is_mirrored = (flipped == image[:, ::-1]).all(axis=(1, 2, 3))
-    is_same = (flipped == image).all(axis=(1, 2, 3))
-    assert np.all(is_mirrored ^ is_same)
-    np.testing.assert_array_equal(is_mirrored, draws < probability)
-    assert bounds[0] <= is_mirrored.mean() <= bounds[1]

@@ -11,7 +11,6 @@ from bot_jax.data import load, pipeline
 from bot_jax.data.pipeline import eval_batches, train_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
-from bot_jax.rng import Purpose, host_uniforms
 
 BATCH, NUM_EXAMPLES = 4, 14  # three steps an epoch, two examples left over
 
@@ -93,16 +92,13 @@ def test_resuming_sharing_and_threads_change_no_pixel(photos, batches, monkeypat
             np.testing.assert_array_equal(part[name], whole[name][[1, 3]], err_msg=name)
 
 
-def test_crop_and_flip_are_drawn_independently(photos, monkeypatch):
-    purposes = []
-
-    def record(seed, purpose, *arguments):
-        purposes.append(purpose)
-        return host_uniforms(seed, purpose, *arguments)
-
-    monkeypatch.setattr(pipeline, "host_uniforms", record)
-    train(config_of(photos), 1)
-    assert set(purposes) == {Purpose.CROP, Purpose.FLIP}
+def test_center_crop_is_the_view_of_the_evaluation(photos):
+    config = config_of(photos, train_crop="center")
+    (batch,) = train(config, 1)
+    source = make_source(config, "train")
+    rows = np.arange(source.num_examples)
+    (whole,) = pipeline.eval_batches(source, config, batch_size=len(rows), rows=rows)
+    np.testing.assert_array_equal(batch["image"], whole["image"][batch["index"]])
 
 
 def test_the_seed_decides(photos, batches):
@@ -111,12 +107,11 @@ def test_the_seed_decides(photos, batches):
     assert all(np.any(a["image"] != b["image"]) for a, b in zip(batches, other, strict=False))
 
 
-def test_crop_of_everything_without_flip_is_the_resized_image(photos):
+def test_crop_of_everything_is_the_resized_image(photos):
     config = config_of(
         photos,
         crop_area=(1.0, 1.0),
         crop_aspect_ratio=(0.5, 2.0),  # so that the image's own is within it
-        flip_probability=0.0,
         antialias=True,
     )
     batch = train(config, 1)[0]
@@ -204,7 +199,7 @@ def test_too_few_examples_for_a_batch(photos):
         ("crop_area", (0.0, 1.0), "config.data.crop_area"),
         ("crop_area", (0.5, 1.5), "config.data.crop_area"),
         ("crop_aspect_ratio", (1.5, 0.5), "config.data.crop_aspect_ratio"),
-        ("flip_probability", 1.5, "config.data.flip_probability = 1.5"),
+        ("train_crop", "centre", "Did you mean 'center'"),
     ],
 )
 def test_wrong_options_are_refused_before_the_first_batch(photos, option, value, message):

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from bot_jax.rng import Purpose, host_seed, host_uniforms, sample_keys
+from bot_jax.data.tensorflow_cpu import tf
+from bot_jax.rng import Purpose, host_seed, host_uniforms, purpose_of, sample_keys
 
 IDS = np.array([0, 1, 2, 123_456, 2**32 - 1], np.uint32)
 
@@ -28,16 +29,22 @@ def threefry(key, counter):
     return x, y
 
 
+def test_a_purpose_with_another_name_has_a_number_of_its_own():
+    assert purpose_of("mixup_pairs") == Purpose.MIXUP_PAIRS
+    # CRC-32 of "123456789", the check value of every description of it.
+    assert purpose_of("123456789") == 0xCBF43926
+
+
 def test_purposes_are_never_renumbered():
     """A new purpose takes a new number; renumbering would change every published result."""
     pinned = {
         "INITIALIZATION": 0,
         "ORDER": 1,
         "CROP": 2,
-        "FLIP": 3,
         "COLOR_JITTER": 4,
         "PCA_NOISE": 5,
         "MIXUP": 6,
+        "MIXUP_PAIRS": 7,
     }
     assert pinned.items() <= {purpose.name: purpose.value for purpose in Purpose}.items()
     assert len({purpose.value for purpose in Purpose}) == len(Purpose.__members__)
@@ -80,15 +87,14 @@ def test_a_key_does_not_depend_on_its_batch():
 
 
 def host_seed_values(seed, purpose, sample_id):
-    tensorflow = pytest.importorskip("tensorflow")
-    return tuple(host_seed(seed, purpose, tensorflow.constant(sample_id, "int64")).numpy().tolist())
+    return tuple(host_seed(seed, purpose, tf.constant(sample_id, "int64")).numpy().tolist())
 
 
 def test_host_seeds_are_reproducible_and_all_different():
     arguments = [
         (seed, purpose, int(sample_id))
         for seed in (0, 1)
-        for purpose in (Purpose.CROP, Purpose.FLIP)
+        for purpose in (Purpose.CROP, Purpose.COLOR_JITTER)
         for sample_id in IDS
     ]
     seeds = [host_seed_values(*each) for each in arguments]
@@ -101,8 +107,7 @@ def test_pinned_host_seeds():
 
 
 def host_values(seed, purpose, sample_ids, count=7):
-    tensorflow = pytest.importorskip("tensorflow")
-    return host_uniforms(seed, purpose, tensorflow.constant(sample_ids, "int64"), count).numpy()
+    return host_uniforms(seed, purpose, tf.constant(sample_ids, "int64"), count).numpy()
 
 
 def philox_4x32(counter, key, rounds=10):
@@ -116,9 +121,8 @@ def philox_4x32(counter, key, rounds=10):
 
 
 def test_host_numbers_are_philox_counted_by_sample_id():
-    tensorflow = pytest.importorskip("tensorflow")
     seed, count = 5, 7  # two blocks of four, of which one number is left over
-    key, _ = tensorflow.raw_ops.StatelessRandomGetKeyCounter(seed=[seed, int(Purpose.CROP)])
+    key, _ = tf.raw_ops.StatelessRandomGetKeyCounter(seed=[seed, int(Purpose.CROP)])
     key = int(key.numpy()[0])
     sample_ids = [3, 2**32 - 1]
     for sample_id in sample_ids:
@@ -146,7 +150,8 @@ def test_host_numbers_do_not_depend_on_the_batch():
 def test_host_numbers_differ_by_seed_purpose_and_sample():
     ids = np.arange(2000)
     all_of_them = np.concatenate(
-        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.FLIP)], axis=1
+        [host_values(s, p, ids) for s in (0, 1) for p in (Purpose.CROP, Purpose.COLOR_JITTER)],
+        axis=1,
     )
     assert all_of_them.min() >= 0
     assert all_of_them.max() < 1

@@ -46,8 +46,8 @@ def test_length_in_steps(config):
 def test_the_last_epochs_are_steps_without_mixup(config):
     config.epochs = 4.0
     assert setup.make_setup(config).mixing_steps == 4 * 22
-    config.augment.mixup_off_epochs = 1.5
+    config.mixing.off_epochs = 1.5
     assert setup.make_setup(config).mixing_steps == 4 * 22 - 33
-    config.augment.mixup_off_epochs = 4.5
+    config.mixing.off_epochs = 4.5
     with pytest.raises(InputError, match="longer than the run"):
         setup.make_setup(config)

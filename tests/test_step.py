@@ -10,13 +10,13 @@ import pytest
 
 from bot_jax import parallel
 from bot_jax import step as step_module
-from bot_jax.augment.mixup import mixup_lambdas, mixup_permutation
 from bot_jax.hlo import read_kernels
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models import count
 from bot_jax.models.registry import get_model
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
+from bot_jax.rng import Purpose, sample_keys
 
 BATCH = 32
 
@@ -29,7 +29,7 @@ def batch_of(rng, size=8, first_id=0):
     }
 
 
-def parts(config, model, layout, teacher=None, mixup_steps=None):
+def parts(config, model, layout, teacher=None, mixing_steps=1000):
     """What the training step needs of a set-up."""
 
     def schedule(step):
@@ -42,7 +42,8 @@ def parts(config, model, layout, teacher=None, mixup_steps=None):
         schedule=schedule,
         layout=layout,
         num_classes=10,
-        mixup_steps=mixup_steps,
+        steps_per_epoch=10,
+        mixing_steps=mixing_steps,
     )
 
 
@@ -55,7 +56,7 @@ def run(
     steps=2,
     batches=None,
     teacher=None,
-    mixup_steps=None,
+    mixing_steps=1000,
     **options,
 ):
     """The state after some steps, on the host."""
@@ -71,7 +72,7 @@ def run(
     model = get_model(
         "tiny", num_classes=10, dtype=dtype, bn_groups=layout.batch_norm_groups, **options
     )
-    setup = parts(config, model, layout, teacher=teacher, mixup_steps=mixup_steps)
+    setup = parts(config, model, layout, teacher=teacher, mixing_steps=mixing_steps)
     state = step_module.create_state(config, model, setup.optimizer, config.seed)
     state = parallel.replicate(state, layout)
     train_step = step_module.make_train_step(config, setup)
@@ -142,9 +143,7 @@ def test_accumulation_on_devices_equals_accumulation_on_one(tiny_config):
 
 
 def plain(config):
-    config.augment.color_jitter = 0.0
-    config.augment.pca_noise = 0.0
-    config.augment.mixup_alpha = 0.0
+    config.augment = {}
     config.label_smoothing.epsilon = 0.0
     return config
 
@@ -183,18 +182,9 @@ def test_first_update_is_that_of_the_mean_loss(tiny_config):
 
 def test_training_accuracy_under_mixup_is_the_weight_of_the_predicted_class(tiny_config):
     config = plain(tiny_config)
-    config.augment.mixup_alpha = 5.0
-    layout = parallel.make_layout(BATCH, group_size=8, devices=jax.devices()[:1])
+    config.augment.mixup = {"alpha": 5.0}
     batch = batch_of(np.random.default_rng(1))
-    device_batch = jax.tree.map(jnp.asarray, batch)
-
-    def prepare(batch):
-        return step_module.prepare_batch(config, layout, 10, batch)
-
-    spec = jax.sharding.PartitionSpec(parallel.AXES)
-    images, targets, credit = jax.jit(
-        jax.shard_map(prepare, mesh=layout.mesh, in_specs=spec, out_specs=spec)
-    )(device_batch)
+    images, targets, credit = prepared(config, batch)
     np.testing.assert_allclose(targets, credit, atol=1e-6)  # without smoothing they are equal
     np.testing.assert_allclose(credit.sum(-1), 1, atol=1e-6)
     # Row 0 is mixed with row 7, the last of its group, and both with one weight.
@@ -211,12 +201,13 @@ def test_training_accuracy_under_mixup_is_the_weight_of_the_predicted_class(tiny
     )
 
 
-def prepared(config, batch, devices=1, group_size=8, mixes=True):
+def prepared(config, batch, devices=1, group_size=8, step=0):
     """Images, targets and credit, on so many devices."""
     layout = parallel.make_layout(BATCH, group_size=group_size, devices=jax.devices()[:devices])
 
     def prepare(batch):
-        return step_module.prepare_batch(config, layout, 10, batch, mixes)
+        setup = parts(config, None, layout, mixing_steps=5)
+        return step_module.prepare_batch(config, setup, batch, step)
 
     spec = jax.sharding.PartitionSpec(parallel.AXES)
     call = jax.shard_map(prepare, mesh=layout.mesh, in_specs=spec, out_specs=spec)
@@ -227,9 +218,7 @@ def prepared(config, batch, devices=1, group_size=8, mixes=True):
 @pytest.mark.parametrize("pairs", ["reverse", "permute"])
 def test_mixup_reads_the_same_partners_on_any_number_of_devices(tiny_config, devices, pairs):
     config = plain(tiny_config)
-    config.augment.mixup_alpha = 5.0
-    config.augment.mixup_pairs = pairs
-    config.augment.mixup_lambda = "sample"
+    config.augment.mixup = {"alpha": 5.0, "pairs": pairs, "lambda_per": "sample"}
     batch = batch_of(np.random.default_rng(1))
     # On 8 devices a group of 8 is on two of them.
     assert_same(*(prepared(config, batch, devices=n) for n in (1, devices)))
@@ -237,17 +226,17 @@ def test_mixup_reads_the_same_partners_on_any_number_of_devices(tiny_config, dev
 
 def test_mixup_permutes_within_groups_with_a_weight_for_each_sample(tiny_config):
     config = plain(tiny_config)
-    config.augment.mixup_alpha = 5.0
-    config.augment.mixup_pairs = "permute"
-    config.augment.mixup_lambda = "sample"
+    config.augment.mixup = {"alpha": 5.0, "pairs": "permute", "lambda_per": "sample"}
     batch = batch_of(np.random.default_rng(1))
     number = np.arange(BATCH, dtype=np.uint8)
     batch["image"] = np.broadcast_to(number[:, None, None, None], batch["image"].shape).copy()
     ids = jnp.asarray(batch["sample_id"])
-    weights = np.asarray(mixup_lambdas(config.seed, ids, 5.0))
+    keys = sample_keys(config.seed, Purpose.MIXUP, ids)
+    weights = np.asarray(jax.vmap(lambda key: jax.random.beta(key, 5.0, 5.0))(keys))
     assert len(np.unique(weights)) == BATCH
+    group_keys = sample_keys(config.seed, Purpose.MIXUP_PAIRS, ids[::8])
     partners = np.concatenate(
-        [i + np.asarray(mixup_permutation(config.seed, ids[i], 8)) for i in range(0, BATCH, 8)]
+        [8 * i + np.asarray(jax.random.permutation(key, 8)) for i, key in enumerate(group_keys)]
     )
     images, targets, _ = prepared(config, batch)
     expected = weights * number + (1 - weights) * partners
@@ -259,17 +248,17 @@ def test_mixup_permutes_within_groups_with_a_weight_for_each_sample(tiny_config)
 
 def test_the_last_epochs_are_not_mixed_where_asked(tiny_config):
     config = plain(tiny_config)
-    config.augment.mixup_alpha = 5.0
+    config.augment.mixup = {"alpha": 5.0}
     batch = batch_of(np.random.default_rng(1))
-    images, targets, _ = prepared(config, batch, mixes=jnp.bool_(False))
+    images, targets, _ = prepared(config, batch, step=5)
     np.testing.assert_array_equal(targets, np.eye(10)[batch["label"]])
     mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
     np.testing.assert_allclose(images, (batch["image"] - mean) / std, rtol=1e-4, atol=1e-4)
 
-    biases = {n: run(config, steps=3, mixup_steps=n).params["head"]["bias"] for n in (0, 2, 3)}
+    biases = {n: run(config, steps=3, mixing_steps=n).params["head"]["bias"] for n in (0, 2, 3)}
     np.testing.assert_allclose(biases[3], run(config, steps=3).params["head"]["bias"], rtol=1e-5)
     assert np.abs(biases[3] - biases[2]).max() > 1e-4
-    config.augment.mixup_alpha = 0.0
+    del config.augment.mixup
     np.testing.assert_allclose(biases[0], run(config, steps=3).params["head"]["bias"], rtol=1e-5)
 
 
@@ -298,7 +287,7 @@ def first_update(config, model, loss):
 def test_first_update_with_a_teacher_is_that_of_the_papers_loss(tiny_config, devices):
     """Equation 6, from the teacher's logits for the mixed images at its running statistics."""
     config = plain(tiny_config)
-    config.augment.mixup_alpha = 1.0
+    config.augment.mixup = {"alpha": 1.0}
     config.label_smoothing.epsilon = 0.1
     config.distillation.temperature = 5.0
     config.distillation.hard_weight, config.distillation.soft_weight = 0.75, 0.5
@@ -476,8 +465,8 @@ def test_a_planted_overflow_skips_one_step_halves_the_scale_and_the_run_goes_on(
     config.precision.loss_scale_value = 1024.0
     prepare = step_module.prepare_batch
 
-    def plant(config, layout, num_classes, batch, mixes):
-        images, targets, credit = prepare(config, layout, num_classes, batch, mixes)
+    def plant(config, setup, batch, step):
+        images, targets, credit = prepare(config, setup, batch, step)
         second_step = (batch["sample_id"] >= BATCH) & (batch["sample_id"] < 2 * BATCH)
         return images, jnp.where(second_step[:, None], 1e9 * targets, targets), credit
 

@@ -153,7 +153,7 @@ def test_a_run_with_a_teacher_goes_on_as_well_into_the_epochs_without_mixup(
     config, uninterrupted, tmp_path, monkeypatch
 ):
     config.distillation.teacher = str(uninterrupted[0])
-    config.augment.mixup_off_epochs = 0.25  # the last 6 of 22 steps
+    config.mixing.off_epochs = 0.25  # the last 6 of 22 steps
     result = train.train(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_at(patch, 13, signal.SIGTERM)
@@ -161,7 +161,7 @@ def test_a_run_with_a_teacher_goes_on_as_well_into_the_epochs_without_mixup(
             train.train(config, tmp_path / "stopped")
     assert train.train(config, tmp_path / "stopped")["loss"] == result["loss"]
     assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
-    config.augment.mixup_off_epochs = 0.0
+    config.mixing.off_epochs = 0.0
     assert train.train(config, tmp_path / "mixed")["loss"] != result["loss"]
 
 
@@ -186,8 +186,8 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_checkpoint(config, tmp
     first_bad_id = 13 * 64  # the examples of the fourteenth step
     prepare = step.prepare_batch
 
-    def explode(config, layout, num_classes, batch, mixes):
-        images, targets, credit = prepare(config, layout, num_classes, batch)
+    def explode(config, setup, batch, step):
+        images, targets, credit = prepare(config, setup, batch, step)
         bad = (batch["sample_id"] >= first_bad_id)[:, None]
         return images, jax.numpy.where(bad, float("nan"), targets), credit
 

@@ -51,7 +51,7 @@ class Rows:
         return parallel.reverse_groups(x, self.layout)
 
     def permute(self, x: jax.Array, purpose: str) -> jax.Array:
-        """The rows x [b, ...] with each group in a random order, which is the same for the same purpose."""
+        """The rows x [b, ...] with each group in a random order, equal for the same purpose."""
         first = self.group_ids.reshape(self.layout.local_groups, -1)[:, 0]
         keys = sample_keys(self.seed, purpose_of(purpose), first)
         size = self.layout.group_size
