@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bot_jax import parallel
-from bot_jax.data.background import BACKGROUND, known_classes
+from bot_jax.data.background import BACKGROUND
 from bot_jax.data.folder import from_files
 from bot_jax.data.label_lists import labelled_before
 from bot_jax.data.perceptual_hash import difference_hash
@@ -63,7 +63,7 @@ def read_run(directory: Path) -> FileRun:
         for split in (config.data.train_split, config.data.eval_split)
     )
     names = train.class_names
-    if weights.class_names != (*names, BACKGROUND)[: known_classes(config, len(names) + 1)]:
+    if weights.class_names != ((*names, BACKGROUND) if config.data.get("background") else names):
         raise InputError(
             f"{train.name} does not have the classes that the run in {directory} was trained on. "
             "The data have changed; train again."

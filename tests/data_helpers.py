@@ -27,7 +27,6 @@ def data_config(**overrides) -> ConfigDict:
             "apply_exif_orientation": False,
             "on_bad_image": "error",
             "background": "",
-            "train_crop": "random_resized",
             "shuffle_buffer": 16,
             "num_synthetic": 1280,
             "num_classes": 1000,

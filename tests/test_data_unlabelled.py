@@ -28,9 +28,7 @@ def test_labels_and_files(images):
     source = with_unlabelled(folder.make(config, "train"), str(images / "more"))
     assert UNLABELLED == -2
     assert source.labels.tolist() == [0, 0, 0, 1, 1, 1, -2, -2, -2]
-    made = train_batches(
-        source, config, seed=0, batch_size=9, rows=np.arange(9), start_step=0
-    )
+    made = train_batches(source, config, seed=0, batch_size=9, rows=np.arange(9), start_step=0)
     for _ in range(2):
         batch = next(made)
         by_file = {
