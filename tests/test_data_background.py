@@ -85,7 +85,7 @@ def test_what_is_refused(data):
     assert not folder.is_held_out("a/0.jpg")
     with pytest.raises(InputError, match="too few images for the split 'validation'"):
         make(data, "validation")
-    with pytest.raises(InputError, match="is for config.data.source = 'folder' and 'list', not"):
+    with pytest.raises(InputError, match=r"is for config.data.source = 'folder' and 'list', not"):
         make(data, "train", source="digits")
     touch(data / "data", "train/Background/1.jpg")
     with pytest.raises(InputError, match="has a class 'Background' already"):

@@ -120,7 +120,7 @@ def test_what_cannot_be_balanced(images, tmp_path):
     assert balance_classes(without_labels, "weights", trained=False).weights.tolist() == [1, 1, 1]
     one_more = dataclasses.replace(source, class_names=("a", "b", "c", "d"))
     for balance in ("weights", "resample"):
-        with pytest.raises(InputError, match="has no examples of d. Add some, or remove"):
+        with pytest.raises(InputError, match=r"has no examples of d. Add some, or remove"):
             balance_classes(one_more, balance)
 
 

@@ -68,5 +68,5 @@ def test_record_files_are_refused(images):
     stream = dataclasses.replace(source, read=None, stream=lambda epoch, seed: None)
     with pytest.raises(InputError, match="is read from record files"):
         with_unlabelled(stream, str(images / "more"))
-    with pytest.raises(InputError, match="config.data.unlabelled = '.*nowhere' is not a folder"):
+    with pytest.raises(InputError, match=r"config.data.unlabelled = '.*nowhere' is not a folder"):
         with_unlabelled(source, str(images / "nowhere"))

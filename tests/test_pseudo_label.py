@@ -123,7 +123,7 @@ def label(run, images, output, *flags):
 
 def test_lists_of_a_run(run, images, tmp_path, capsys):
     output = tmp_path / "labelled/1"
-    assert label(run, images, output, "--threshold", "0.6", "--per-class", "4") == 0
+    assert label(run, images, output, "--threshold", "0.6", "--per-class", "6") == 0
     report = json.loads((output / "report.json").read_text())
     assert report["labelled"] == 36
     assert report["already_labelled"] == 1
@@ -132,15 +132,15 @@ def test_lists_of_a_run(run, images, tmp_path, capsys):
     assert report["duplicates_of_validation"] == 1
     assert report["duplicates_of_kept"] == 1
     assert report["below_threshold"] == 1  # noise, which is of no known class
-    assert report["over_quota"] == 1
-    assert report["kept_by_class"] == {"blue": 0, "green": 1, "red": 4}
+    assert report["over_quota"] == 0
+    assert report["kept_by_class"] == {"blue": 0, "green": 1, "red": 5}
     printed = capsys.readouterr().out
     assert "predicted 10 of 10 images, 0:00 left" in printed
     assert f"--config.data.path={output}" in printed
 
     train_source = make_source(data_config(source="list", path=str(output)), "train")
     assert train_source.class_names == ("blue", "green", "red")
-    assert np.bincount(train_source.labels).tolist() == [12, 13, 16]
+    assert np.bincount(train_source.labels).tolist() == [12, 13, 17]
     assert not (output / "train.txt").read_text().startswith("/")
     for i in range(train_source.num_examples):
         encoded, which = train_source.read(np.int64(i))
@@ -153,26 +153,20 @@ def test_lists_of_a_run(run, images, tmp_path, capsys):
     assert validation.num_examples == 12
     with (output / "pseudo_labelled.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert all(float(row["confidence"]) >= 0.6 for row in rows)
 
-    assert (
-        label(run, images, tmp_path / "labelled/2", "--threshold", "0.6", "--per-class", "4") == 0
-    )
-    for file in output.iterdir():  # the same depth, so the same paths
-        assert file.read_bytes() == (tmp_path / "labelled/2" / file.name).read_bytes()
+    again = tmp_path / "labelled/2"  # as deep, so that relative paths are the same
+    assert label(run, images, again, "--threshold", "0.6", "--per-class", "6") == 0
+    for file in output.iterdir():
+        assert file.read_bytes() == (again / file.name).read_bytes()
 
 
 def test_threshold_and_default_quota(run, images, tmp_path):
     report = pseudo_label.pseudo_label(run[0] / "workdir", images, tmp_path / "a", threshold=1.0)
     assert (report["kept"], report["below_threshold"], report["per_class"]) == (0, 9, 12)
     report = pseudo_label.pseudo_label(
-        run[0] / "workdir", images, tmp_path / "b", threshold=0.6, distance=0
-    )
-    # Copies differ in a bit or more.
-    assert report["duplicates_of_validation"] + report["duplicates_of_kept"] < 2
-    report = pseudo_label.pseudo_label(
-        run[0] / "workdir", images, tmp_path / "c", threshold=0.6, against=images / "r"
+        run[0] / "workdir", images, tmp_path / "c", threshold=0.6, per_class=2, against=images / "r"
     )
     assert report["kept_by_class"]["red"] == 0
     assert report["duplicates_of_validation"] == 6

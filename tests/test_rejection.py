@@ -98,5 +98,5 @@ def test_another_split_is_measured_with_the_threshold_that_there_is(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "rejection.json").write_text("{")
-    with pytest.raises(InputError, match="rejection.json cannot be read"):
+    with pytest.raises(InputError, match=r"rejection.json cannot be read"):
         rejection.read(tmp_path)
