@@ -7,11 +7,14 @@ import shutil
 import numpy as np
 import pytest
 from data_helpers import data_config, encode, smooth_image
+from ml_collections import ConfigDict
 from PIL import Image
 
 from bot_jax import pseudo_label
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
+from bot_jax.evaluate import evaluate_checkpoint
+from bot_jax.results import print_result
 from bot_jax.train import train
 
 # In 64 bits far from each other.
@@ -96,6 +99,19 @@ def test_the_threshold_of_a_trained_run(run):
         rows = list(csv.DictReader(stream))
     assert [row["class"] for row in rows] == ["blue", "green", "red", "background"]
     assert [row["examples"] for row in rows] == ["4"] * 4
+
+
+def test_another_split_is_judged_by_the_same_threshold(run, capsys):
+    root, result = run
+    before = (root / "workdir/rejection.json").read_bytes()
+    config = ConfigDict(json.loads((root / "workdir/config.json").read_text()))
+    config.data.eval_split = "train"
+    other, _ = evaluate_checkpoint(config, root / "workdir")
+    assert other["rejection"]["threshold"] == result["rejection"]["threshold"]
+    assert other["rejection"]["background_examples"] == 8
+    assert (root / "workdir/rejection.json").read_bytes() == before
+    print_result(other, root)
+    assert "% of the background rejected" in capsys.readouterr().out
 
 
 @pytest.fixture
