@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from bot_jax import parallel, results
+from bot_jax import parallel, rejection, results
 from bot_jax.checkpoint import Checkpoints
+from bot_jax.data.background import known_classes
 from bot_jax.data.pipeline import check_data_options, eval_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
@@ -35,11 +36,12 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
       evaluate(variables, batches, keep_going) -> results. Variables are {"params",
       "batch_stats"}; batches default to `read()`. `keep_going()` is asked before every batch, and
       where it is false the function returns None. Results: top1, top5 (percent), loss (mean, nats),
-      num_examples, num_bad (files that could not be decoded and were skipped) and classes (int32
-      [num_examples, 2], the true and the predicted class of each).
+      num_examples, num_bad (files that could not be decoded and were skipped), classes (int32
+      [num_examples, 2], the true and the predicted class of each), and of each known and
+      confidence, see `step.make_eval_step`.
     """
     rows = parallel.rows_of_this_process(layout)
-    eval_step = make_eval_step(model, layout)
+    eval_step = make_eval_step(model, layout, known_classes(config, len(source.class_names)))
 
     def read():
         """Pairs of a batch on the device and the number of its images that are bad."""
@@ -49,7 +51,7 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
 
     def evaluate(variables, batches=None, keep_going=lambda: True):
         totals = parallel.replicate(zero_totals(), layout)
-        num_bad, waiting, classes = 0, deque(), []
+        num_bad, waiting, examples = 0, deque(), []
         for batch, bad in batches or read():
             if not keep_going():
                 return None
@@ -57,11 +59,15 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
             totals, of_batch = eval_step(totals, batch, variables)
             waiting.append(of_batch)
             if len(waiting) > IN_FLIGHT:
-                classes.append(jax.device_get(waiting.popleft()))
-        classes = np.concatenate([*classes, *jax.device_get(list(waiting))])
+                examples.append(jax.device_get(waiting.popleft()))
+        examples += jax.device_get(list(waiting))
+        each = {name: np.concatenate([x[name] for x in examples]) for name in examples[0]}
+        each = {name: x[each["label"] >= 0] for name, x in each.items()}
         return summarize(jax.device_get(totals)) | {
             "num_bad": num_bad,
-            "classes": classes[classes[:, 0] >= 0],
+            "classes": np.stack([each["label"], each["predicted"]], axis=-1),
+            "known": each["known"],
+            "confidence": each["confidence"],
         }
 
     return read, evaluate
@@ -111,6 +117,7 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     result = results.summary(
         config, evaluation, devices=layout.mesh.devices, counts=counts, step=step
     )
+    result |= rejection.of_run(config, directory, evaluation, len(source.class_names))
     name = f"evaluation_{config.data.eval_split.replace('/', '_')}"
     results.write(directory, source.class_names, result, evaluation, name)
     return result, directory / f"{name}.json"

@@ -124,3 +124,31 @@ class ProgressLine:
         """Ends the live line."""
         if self._live:
             self._live.stop()
+
+
+# Seconds between two lines about images.
+_NEWS_EVERY = 10.0
+
+
+class ImageProgress:
+    """Says how many images are done and how long the others will take. Use as a context manager."""
+
+    def __init__(self, what: str, total: int):
+        """`what` is done with them, such as "predicted", and how many there are."""
+        self._what, self._total, self._line = what, total, ProgressLine(total, 0)
+        self._began = self._said = time.perf_counter()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._line.close()
+
+    def at(self, done: int) -> None:
+        """So many are done."""
+        self._line.advance(done)
+        now = time.perf_counter()
+        if now - self._said >= _NEWS_EVERY or done == self._total:
+            self._said = now
+            left = format_duration((now - self._began) / done * (self._total - done))
+            self._line.news(f"{self._what} {done:,} of {self._total:,} images, {left} left")

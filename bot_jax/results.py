@@ -1,10 +1,17 @@
-"""The result of a run: result.json and the confusion matrix."""
+"""The result of a run: result.json, the confusion matrix, and what is made of it."""
 
 import json
 from pathlib import Path
 
+from bot_jax import rejection
 from bot_jax.models.count import Counts
-from bot_jax.workdir import git_commit, versions, write_atomically, write_confusion
+from bot_jax.workdir import (
+    git_commit,
+    versions,
+    write_atomically,
+    write_class_results,
+    write_confusion,
+)
 
 
 def summary(config, evaluation, *, devices, counts: Counts, **more) -> dict:
@@ -45,9 +52,26 @@ def read(directory: Path) -> dict | None:
 
 
 def write(directory: Path, class_names, result, evaluation, name="result") -> None:
-    """Writes NAME.json and confusion_SPLIT.csv, each at once."""
+    """Writes NAME.json, confusion_SPLIT.csv, classes_SPLIT.csv and rejection.json, each at once.
+
+    A threshold of another split, see rejection.py, stays as it is.
+    """
     write_confusion(directory, result["split"], class_names, evaluation["classes"])
+    write_class_results(directory, result["split"], class_names, evaluation["classes"])
+    found = result.get("rejection")
+    if found and found["calibrated_on"] == result["split"]:
+        rejection.write(directory, found)
     write_atomically(directory / f"{name}.json", json.dumps(result, indent=2) + "\n")
+
+
+def _describe_rejection(found):
+    if not found:
+        return []
+    text = (
+        f"below {found['threshold']:.4f}: {found['known_accepted_and_correct']:.2f} % of the known "
+        f"accepted and correct, {found['background_rejected']:.2f} % of the background rejected"
+    )
+    return [("rejected", text)]
 
 
 def print_result(result: dict, file: Path) -> None:
@@ -59,6 +83,7 @@ def print_result(result: dict, file: Path) -> None:
         ("top-5", f"{result['top5']:.2f} %"),
         ("loss", f"{result['loss']:.4f}"),
         ("examples", f"{result['num_examples']:,} of {result['split']}"),
+        *_describe_rejection(result.get("rejection")),
         *([("images/s", f"{pace:,.0f} in training")] if pace else []),
         *([("skipped", f"{skipped:,} images that cannot be decoded")] if skipped else []),
         ("results", f"{file}"),

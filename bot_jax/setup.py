@@ -10,8 +10,10 @@ import optax
 
 from bot_jax import parallel
 from bot_jax.augment.mixing import DRAWS
+from bot_jax.data.balance import Balance, balance_classes, describe_balance
 from bot_jax.data.pipeline import check_data_options
 from bot_jax.data.source import Source, make_source
+from bot_jax.data.unlabelled import check_unlabelled, with_unlabelled
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import COMPUTE, KINDS
 from bot_jax.losses.label_smoothing import FORMS
@@ -44,6 +46,7 @@ class Setup:
       steps_per_epoch, total_steps: in batches.
       mixing_steps: so many steps mix their images, if the run mixes any.
       counts: parameters and MACs of the model, at its input size.
+      balance: the sizes of the classes, and the weights of their losses.
     """
 
     source: Source
@@ -61,11 +64,17 @@ class Setup:
     total_steps: int
     mixing_steps: int
     counts: Counts
+    balance: Balance
 
     @property
     def num_classes(self) -> int:
         """Classes of the data."""
         return len(self.source.class_names)
+
+    @property
+    def class_weights(self):
+        """Of the losses of each class, float32 [K], or None."""
+        return self.balance.weights
 
 
 def make_setup(
@@ -84,6 +93,7 @@ def make_setup(
     """
     _check_choices(config)
     check_data_options(config.data)
+    check_unlabelled(config)
     layout = parallel.make_layout(
         config.batch_size,
         group_size=config.batch_norm.group_size,
@@ -94,6 +104,10 @@ def make_setup(
         make_source(config.data, config.data.train_split),
         make_source(config.data, config.data.eval_split),
     )
+    if config.data.unlabelled:
+        source = with_unlabelled(source, config.data.unlabelled)
+    balance = balance_classes(source, config.data.balance, trained=trained)
+    source = balance.source
     _check_data(config, source, eval_source)
     steps_per_epoch = source.num_examples // config.batch_size
     total_steps = round(config.epochs * steps_per_epoch)
@@ -131,6 +145,7 @@ def make_setup(
         total_steps=total_steps,
         mixing_steps=total_steps - round(config.mixing.off_epochs * steps_per_epoch),
         counts=counts,
+        balance=balance,
     )
 
 
@@ -253,6 +268,7 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
         ("training data", f"{setup.source.name}, {setup.source.num_examples:,} examples"),
         ("evaluation data", f"{setup.eval_source.name}, {setup.eval_source.num_examples:,}"),
         ("classes", f"{len(setup.source.class_names):,}"),
+        *describe_balance(config, setup.balance),
         ("devices", f"{layout.mesh.size} x {layout.mesh.devices.flat[0].device_kind}"),
         (
             "global batch",

@@ -152,7 +152,7 @@ def make_train_step(config, setup):
     Args:
       config: the whole configuration.
       setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, num_classes,
-        steps_per_epoch and mixing_steps matter.
+        steps_per_epoch, mixing_steps and class_weights matter.
 
     Returns:
       A function (TrainState, device batch of `parallel.put_batch`) -> (TrainState, done) that
@@ -161,6 +161,7 @@ def make_train_step(config, setup):
     """
     loss = make_loss(config.loss)
     policy, layout, teacher = config.precision, setup.layout, setup.teacher
+    class_weights = getattr(setup, "class_weights", None)  # data/balance.py
     forward = partial(setup.model.apply, train=True, mutable=["batch_stats"])
     if config.rematerialize:
         forward = rematerialize(forward)
@@ -171,6 +172,10 @@ def make_train_step(config, setup):
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
         losses, label_losses = _losses(config, loss, outputs, targets, teacher_logits)
+        if class_weights is not None:
+            # Of a mixture, the mixture of the weights. (A product would be rounded to TF32.)
+            weights = jnp.sum(credit * class_weights, axis=-1)
+            losses, label_losses = weights * losses, weights * label_losses
         predicted = jnp.argmax(outputs[0], -1)
         correct = jnp.sum(jnp.take_along_axis(credit, predicted[:, None], axis=-1))
         sums = {"loss": jnp.sum(losses), "label_loss": jnp.sum(label_losses), "correct": correct}
@@ -268,14 +273,21 @@ def zero_totals():
     return {name: np.int32(0) for name in ("top1", "top5", "count")} | {"loss": np.float32(0)}
 
 
-def make_eval_step(model, layout):
+def make_eval_step(model, layout, num_known=None):
     """Compiles the evaluation step.
 
+    Args:
+      model: the Flax module.
+      layout: that of a batch.
+      num_known: so many of the first classes are known ones; the others (the background) only take
+        probability away from them. Default all.
+
     Returns:
-      A function (totals, device batch, variables) -> (totals, classes) that donates the old
-      totals; variables are {"params", "batch_stats"}. `classes` is int32 [batch, 2], the label and
-      the predicted class of each example. Examples with label -1 do not count. Among equal logits
-      the lower class ranks first.
+      A function (totals, device batch, variables) -> (totals, examples) that donates the old
+      totals; variables are {"params", "batch_stats"}. `examples` has an array [batch] each: label
+      and predicted (int32), known (int32, the predicted class among the known ones) and confidence
+      (float32, its probability). Examples with a label below 0 do not count. Among equal logits the
+      lower class ranks first.
     """
 
     def step(totals, batch, variables):
@@ -295,8 +307,15 @@ def make_eval_step(model, layout):
             "count": jnp.sum(counts),
             "loss": jnp.sum(losses),
         }
-        classes = jnp.stack([labels, jnp.argmax(logits, -1).astype(jnp.int32)], axis=-1)
-        sums, classes = parallel.sum_over_devices((sums, parallel.own_rows(classes, layout)))
-        return jax.tree.map(jnp.add, totals, sums), classes
+        probabilities = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+        examples = {
+            "label": labels,
+            "predicted": jnp.argmax(logits, -1).astype(jnp.int32),
+            "known": jnp.argmax(logits[:, :num_known], -1).astype(jnp.int32),
+            "confidence": jnp.nan_to_num(jnp.max(probabilities[:, :num_known], axis=-1)),
+        }
+        examples = {name: parallel.own_rows(x, layout) for name, x in examples.items()}
+        sums, examples = parallel.sum_over_devices((sums, examples))
+        return jax.tree.map(jnp.add, totals, sums), examples
 
     return parallel.sharded(step, layout)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from bot_jax import parallel, results, workdir
+from bot_jax import parallel, rejection, results, workdir
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.data.pipeline import train_batches
 from bot_jax.early import start_early
@@ -324,5 +324,6 @@ class _Run:
             images_per_second=round(pace, 2) or None,
             skipped_images=sorted(self.skipped_images),
         )
+        result |= rejection.of_run(self.config, self.directory, evaluation, self.setup.num_classes)
         results.write(self.directory, self.setup.source.class_names, result, evaluation)
         return result

@@ -11,6 +11,8 @@ result.json            the final evaluation
 teacher.json           which weights taught it, where there was a teacher
 skipped_images.txt     training images that could not be decoded, if any
 confusion_SPLIT.csv    rows: true class, columns: predicted class
+classes_SPLIT.csv      recall, precision and F1 of each class, see classes.py
+rejection.json         the threshold of a model with a background class, see rejection.py
 """
 
 import csv
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bot_jax import classes as per_class
 from bot_jax import config as configuration
 from bot_jax.errors import InputError
 
@@ -230,10 +233,21 @@ def write_confusion(path: Path, split: str, class_names, classes) -> None:
         matrix = np.zeros((len(class_names),) * 2, int)
         matrix[pairs[:, 0], pairs[:, 1]] = counts
         rows = [[name, *row] for name, row in zip(class_names, matrix.tolist(), strict=True)]
-    file = path / f"confusion_{split.replace('/', '_')}.csv"
+    write_csv(path / f"confusion_{split.replace('/', '_')}.csv", [header, *rows])
+
+
+def write_class_results(path: Path, split: str, class_names, classes) -> None:
+    """Writes classes_SPLIT.csv, a row for each class; the arguments are `write_confusion`'s."""
+    pairs, counts = np.unique(classes, axis=0, return_counts=True)
+    rows = per_class.rows(per_class.class_results(class_names, pairs, counts))
+    write_csv(path / f"classes_{split.replace('/', '_')}.csv", [per_class.HEADER, *rows])
+
+
+def write_csv(file: Path, rows) -> None:
+    """Writes a table, at once."""
     temporary = file.with_name(file.name + ".tmp")
-    with temporary.open("w", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        csv.writer(stream).writerows(rows)
     os.replace(temporary, file)
 
 

@@ -40,6 +40,9 @@ def get_config() -> ConfigDict:
     data.apply_exif_orientation = False  # turn photographs as their camera noted
     data.on_bad_image = "error"  # error | skip: what to do with a file that cannot be decoded
     data.shuffle_buffer = 16384  # encoded examples; record files only
+    data.balance = "none"  # none | weights | resample: classes of different size, data/balance.py
+    data.background = ""  # folder of images of anything else: one more class; folder and list only
+    data.unlabelled = ""  # folder of images without labels, for a teacher
     data.num_synthetic = 1280  # examples of the synthetic source
     data.num_classes = 1000  # classes of the synthetic source; the others know theirs
 

@@ -5,13 +5,14 @@
     python -m bot_jax.main --config configs/ssld.py:finetune --workdir runs/ssld_finetune \
         --config.data.path=IMAGENET
 
-"Simple semi-supervised label knowledge distillation" of PaddleClas (arXiv 2103.05959). The first row
-uses no label: its loss is the symmetric divergence between student and teacher
-(losses/symmetric_kl.py), for 360 epochs at batch 1,024, rate 0.4, weight decay 7e-5. The second goes on
-from its weights with the labels, for 60 epochs at a hundredth of that rate, smaller still near
-the input. PaddleClas's teacher for this student was a ResNeXt-101 trained on a billion images; here it
-is whatever `config.distillation.teacher` names, by default the ResNet-152-D of table6.py. Its teacher's
-batch norm was in training mode, which gave 0.16 % in their hands; here teachers are in inference mode.
+"Simple semi-supervised label knowledge distillation" of PaddleClas (arXiv 2103.05959). The first
+row uses no label: its loss is the symmetric divergence between student and teacher
+(losses/symmetric_kl.py), for 360 epochs at batch 1,024, rate 0.4, weight decay 7e-5. The second
+goes on from its weights with the labels, for 60 epochs at a hundredth of that rate, smaller still
+near the input. PaddleClas's teacher for this student was a ResNeXt-101 trained on a billion images;
+here it is whatever `config.distillation.teacher` names, by default the ResNet-152-D of table6.py.
+Its batch norm was in training mode there, which gave 0.16 % in their hands; here teachers are in
+inference mode.
 
 IMAGENET has train/CLASS/ and validation/CLASS/, MORE_IMAGES any images. To compare: PaddleClas took
 4 million images of ImageNet-22k, without those that are near an image of the validation set.

@@ -26,6 +26,7 @@ def data_config(**overrides) -> ConfigDict:
             "antialias": False,
             "apply_exif_orientation": False,
             "on_bad_image": "error",
+            "background": "",
             "shuffle_buffer": 16,
             "num_synthetic": 1280,
             "num_classes": 1000,

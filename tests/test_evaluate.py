@@ -39,6 +39,10 @@ def test_every_example_once_on_any_devices_and_batch_size(tiny_config, variables
         assert result["top5"] == expected["top5"]
         assert result["loss"] == pytest.approx(expected["loss"], rel=1e-5)
         np.testing.assert_array_equal(result["classes"], expected["classes"])
+        np.testing.assert_array_equal(result["known"], predicted)  # there is no background
+        np.testing.assert_allclose(result["confidence"], expected["confidence"], rtol=1e-5)
+    assert expected["confidence"].min() > 0.1  # the largest of ten
+    assert expected["confidence"].shape == (1797,)
 
 
 def test_stops_when_asked(tiny_config, variables):

@@ -516,18 +516,18 @@ def test_rematerialising_changes_nothing(tiny_config, tiny_model, devices):
     assert_same(plain.batch_stats, again.batch_stats)
 
 
-def eval_totals(variables, batches, devices):
+def eval_totals(variables, batches, devices, num_known=None):
     layout = parallel.make_layout(BATCH, devices=jax.devices()[:devices])
     layout = parallel.evaluation_layout(BATCH, layout.mesh)
     model = get_model("tiny", num_classes=10)
-    eval_step = step_module.make_eval_step(model, layout)
+    eval_step = step_module.make_eval_step(model, layout, num_known)
     totals = parallel.replicate(step_module.zero_totals(), layout)
     variables = parallel.replicate(variables, layout)
-    classes = []
+    examples = []
     for batch in batches:
         totals, of_batch = eval_step(totals, parallel.put_batch(batch, layout), variables)
-        classes.append(of_batch)
-    return jax.device_get(totals), np.concatenate(classes)
+        examples.append(of_batch)
+    return jax.device_get(totals), jax.tree.map(lambda *x: np.concatenate(x), *examples)
 
 
 @pytest.mark.parametrize("devices", [1, 8])
@@ -537,7 +537,7 @@ def test_evaluation_counts_against_numpy(tiny_model, devices):
     rng = np.random.default_rng(0)
     batches = [{k: batch_of(rng)[k] for k in ("image", "label")} for _ in range(2)]
     batches[1]["label"][20:] = -1
-    totals, classes = eval_totals(variables, batches, devices)
+    totals, examples = eval_totals(variables, batches, devices, num_known=7)
 
     mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
     images = np.concatenate([b["image"] for b in batches])[:52]
@@ -547,9 +547,14 @@ def test_evaluation_counts_against_numpy(tiny_model, devices):
     assert totals["count"] == 52
     assert totals["top1"] == (ranking[:, 0] == labels).sum()
     assert totals["top5"] == (ranking[:, :5] == labels[:, None]).any(1).sum()
-    np.testing.assert_array_equal(classes[:52], np.stack([labels, ranking[:, 0]], axis=1))
-    assert np.all(classes[52:, 0] == -1)
+    np.testing.assert_array_equal(examples["label"][:52], labels)
+    np.testing.assert_array_equal(examples["predicted"][:52], ranking[:, 0])
+    assert np.all(examples["label"][52:] == -1)
     log_p = np.asarray(jax.nn.log_softmax(logits))
+    # The last three classes are the background's: their probability is nobody's.
+    np.testing.assert_array_equal(examples["known"][:52], log_p[:, :7].argmax(1))
+    assert (examples["known"][:52] != ranking[:, 0]).any()
+    np.testing.assert_allclose(examples["confidence"][:52], np.exp(log_p[:, :7].max(1)), rtol=1e-5)
     np.testing.assert_allclose(totals["loss"], -log_p[np.arange(52), labels].sum(), rtol=1e-5)
 
 

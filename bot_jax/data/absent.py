@@ -18,13 +18,16 @@ def absent_source(
     Raises:
       InputError: they are neither given nor known, and the data are not there.
     """
+    labels = None
     if not (examples and classes):
         known = KNOWN_SIZES.get(config_data.tfds_name) if config_data.source == "tfds" else None
         if known and split in known:
             examples, classes = examples or known[split], classes or known["classes"]
         else:
             source = make_source(config_data, split)
+            labels = None if examples else source.labels
             examples = examples or source.num_examples
             classes = classes or len(source.class_names)
     names = tuple(f"class {i}" for i in range(classes))
-    return Source(f"{split} data that are not read", examples, names, str, read=lambda index: None)
+    name = f"{split} data that are not read"
+    return Source(name, examples, names, str, read=lambda index: None, labels=labels)

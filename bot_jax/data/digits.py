@@ -34,6 +34,7 @@ def make(config_data, split: str) -> Source:
         class_names=tuple(str(digit) for digit in range(10)),
         describe=lambda index: f"digit {members[index]} of scikit-learn's load_digits",
         read=read,
+        labels=labels[members].astype(np.int32),
     )
 
 

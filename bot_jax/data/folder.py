@@ -4,8 +4,11 @@ Either with a level of splits, ``path/train/CLASS/.../IMAGE`` and so on, or with
 ``path/CLASS/.../IMAGE``; then a tenth of the files is held out for validation.
 """
 
+import dataclasses
 import hashlib
 import os
+
+import numpy as np
 
 from bot_jax.data.source import Source
 from bot_jax.data.tensorflow_cpu import tf
@@ -91,6 +94,7 @@ def from_files(name: str, paths: list[str], labels: list[int], class_names) -> S
         class_names=tuple(class_names),
         describe=lambda index: paths[index],
         read=read,
+        labels=np.asarray(labels, np.int32),
     )
 
 
@@ -149,13 +153,62 @@ def _list_images(folder: str, class_names: list[str]) -> tuple[list[str], list[i
     return paths, labels
 
 
+def images_below(folder: str, what: str) -> list[str]:
+    """The images in `folder` and below, as sorted paths relative to it.
+
+    Args:
+      folder: to look in; hidden files, and files without an image's extension, are passed over.
+      what: names it in messages, such as "config.data.unlabelled".
+
+    Raises:
+      InputError: it is not a folder, or has no images.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(f"{what} = {folder!r} is not a folder. It must hold images.")
+    try:
+        paths = sorted(_walk(folder, ""))
+    except OSError as error:
+        raise InputError(f"{what} = {folder!r} cannot be read: {error}") from error
+    if not paths:
+        raise InputError(
+            f"{what} = {folder!r} has no images, which are files that end in "
+            f"{', '.join(IMAGE_EXTENSIONS)}."
+        )
+    return paths
+
+
+def with_files(source: Source, paths: list[str], label: int, name: str) -> Source:
+    """A source with random access and, after its examples, the files `paths`, all of one label."""
+    table, first = tf.constant([os.fsencode(path) for path in paths]), source.num_examples
+
+    def read(index):
+        index = tf.convert_to_tensor(index, tf.int64)
+        return tf.cond(
+            index < first,
+            lambda: source.read(index),
+            lambda: (tf.io.read_file(table[index - first]), tf.constant(label, tf.int32)),
+        )
+
+    labels = source.labels
+    if labels is not None:
+        labels = np.concatenate([labels, np.full(len(paths), label, np.int32)])
+    return dataclasses.replace(
+        source,
+        name=name,
+        num_examples=first + len(paths),
+        describe=lambda i: source.describe(i) if i < first else paths[i - first],
+        read=read,
+        labels=labels,
+    )
+
+
 def _walk(folder: str, relative: str):
-    """Yields the relative paths of the images in `folder` and below."""
+    """Yields the paths of the images in `folder` and below, each after `relative` and a slash."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            path = f"{relative}/{entry.name}"
+            path = f"{relative}/{entry.name}" if relative else entry.name
             if entry.is_dir():
                 yield from _walk(entry.path, path)
             elif entry.name.lower().endswith(IMAGE_EXTENSIONS):

@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
+import numpy as np
+
 from bot_jax.errors import InputError, check_choice
 
 # Source name in the config -> module with a function `make(config_data, split) -> Source`, or, of
@@ -15,6 +17,7 @@ SOURCES = {
     "synthetic": "bot_jax.data.synthetic",
     "tfds": "bot_jax.data.records",
 }
+_BACKGROUND = "bot_jax.data.background"  # which imports this module
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Source:
       stream: record files. (int64 epoch, int seed) -> `tf.data.Dataset` of (int64 index, encoded
         image, int32 label) in the shuffled order of that epoch; where the epoch is None, in the
         order of the files.
+      labels: int32 [num_examples], the label of each example, where they are known before it is
+        read, else None; -2 is an image without a label.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Source:
     describe: Callable[[int], str]
     read: Callable | None = None
     stream: Callable | None = None
+    labels: np.ndarray | None = None
 
 
 def register_source(name: str) -> Callable:
@@ -77,7 +83,13 @@ def make_source(config_data, split: str) -> Source:
     if isinstance(make, str):
         make = importlib.import_module(make).make
     try:
-        return make(config_data, split)
+        source = make(config_data, split)
+        # The configuration of a run of an older version has no such field.
+        if config_data.get("background"):
+            source = importlib.import_module(_BACKGROUND).with_background(
+                source, config_data, split
+            )
+        return source
     except (OSError, UnicodeError) as error:
         raise InputError(
             f"The {config_data.source} data of split {split!r} cannot be read: {error}"

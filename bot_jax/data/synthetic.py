@@ -42,4 +42,7 @@ def make(config_data, split: str) -> Source:
         class_names=tuple(str(label) for label in range(num_classes)),
         describe=lambda index: f"synthetic example {index}",
         read=read,
+        labels=np.arange(config_data.num_synthetic, dtype=np.int32)
+        % NUM_DISTINCT_IMAGES
+        % num_classes,
     )

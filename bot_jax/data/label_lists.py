@@ -1,0 +1,60 @@
+"""Folders of lists that `python -m bot_jax.pseudo_label` writes, for config.data.source = list."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+from bot_jax.errors import InputError
+from bot_jax.workdir import write_csv
+
+PSEUDO_LABELLED = "pseudo_labelled.csv"
+
+
+def labelled_before(folder) -> set[str]:
+    """The images that an earlier round labelled, where `folder` is its OUTPUT."""
+    file = os.path.join(folder, PSEUDO_LABELLED)
+    if not os.path.isfile(file):
+        return set()
+    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        paths = [row["path"] for row in csv.DictReader(stream)]
+    return {os.path.realpath(os.path.join(folder, path)) for path in paths}
+
+
+def write_lists(output: Path, run, kept, report: dict) -> None:
+    """Writes the folder, at once.
+
+    Args:
+      output: the folder.
+      run: whose images come first.
+      kept: (path, label, confidence) of each new image.
+      report: what report.json holds.
+    """
+    there = os.path.realpath(output)
+
+    def relative(path):
+        path = os.path.relpath(os.path.abspath(path), there)
+        if "\n" in path or "\r" in path:
+            raise InputError(
+                f"{path!r} has a line break in its name, for which a list has no place."
+            )
+        return path if path == path.lstrip() else f"./{path}"
+
+    def lines(examples):
+        return "".join(f"{relative(path)} {label}\n" for path, label in examples)
+
+    files = {
+        "train.txt": lines([*run.train, *((path, label) for path, label, _ in kept)]),
+        "validation.txt": lines(run.validation),
+        "classes.txt": "".join(f"{name}\n" for name in run.class_names),
+        "report.json": json.dumps(report, indent=2) + "\n",
+    }
+    temporary = output.with_name(output.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, text in files.items():
+        (temporary / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    rows = [(relative(path), run.class_names[label], f"{sure:.6f}") for path, label, sure in kept]
+    write_csv(temporary / PSEUDO_LABELLED, [("path", "class", "confidence"), *rows])
+    os.replace(temporary, output)
