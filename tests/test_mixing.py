@@ -1,7 +1,8 @@
-"""The choice between augmentations of a batch: how often, for whom, and on any number of devices."""
+"""The choice between augmentations of a batch: how often, for whom, on how many devices."""
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -105,8 +106,12 @@ def test_no_mixing_leaves_everything_as_it_is(tens):
     assert (choices({"mixup": {}}, mixes=False) == 0).all()
 
 
-def test_devices_do_not_change_what_is_mixed():
+def test_devices_do_not_change_what_is_mixed(monkeypatch):
     """Mixup, CutMix and RICAP; on 8 devices a group of 8 is on two of them."""
+    # Numbers of the Beta distribution take many times as long to compile as all the rest.
+    monkeypatch.setattr(
+        jax.random, "beta", lambda key, a, b, shape=(): jax.random.uniform(key, shape)
+    )
     augment = of(mixup=0.3, cutmix=0.3, ricap=0.4)
     augment["mixup"] |= {"alpha": 2.0, "pairs": "permute"}
     images = probe() + np.random.default_rng(0).uniform(size=(BATCH, 1, 1, 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""RICAP: crops of images that tell where each pixel is from, and the distribution of the patches."""
+"""RICAP: crops of images that tell where a pixel is from, and the distribution of the patches."""
 
 import jax
 import numpy as np
@@ -68,7 +68,8 @@ def test_four_crops_of_permutations_of_the_group(patched, patches):
             own = probe()[first : first + GROUP]
             np.testing.assert_array_equal(group, put_together(own, sizes, offsets, orders))
     assert 40 < empty < 280  # of 320
-    assert len(orders_seen) == 320 - empty  # each patch has a permutation of its own
+    # Each patch has a permutation of its own; two of 8! are the same now and then.
+    assert len(orders_seen) > 0.95 * (320 - empty)
 
 
 def test_labels_are_the_parts_of_the_pixels(patched):
