@@ -218,3 +218,30 @@ def test_an_evaluation_counts_labelled_images_only(batch):
     losses = -np.log(softmax(z, -1))[np.arange(BATCH), LABELS][LABELLED]
     np.testing.assert_allclose(totals["loss"], losses.sum(), rtol=1e-5)
     np.testing.assert_array_equal(classes[:, 0], LABELS)
+
+
+def test_what_a_run_writes_is_a_mean_over_those_that_it_is_of(config):
+    from bot_jax import train
+
+    metrics = step_module.zero_metrics() | {
+        "loss": np.float32(70),
+        "label_loss": np.float32(16),
+        "correct": np.float32(4),
+        "count": np.float32(14),
+        "labelled": np.float32(8),
+        "steps": np.int32(1),
+    }
+    written = []
+    run = SimpleNamespace(
+        unread=(1, metrics),
+        config=config,
+        setup=SimpleNamespace(total_steps=10),
+        writer=SimpleNamespace(write=lambda *args: written.append(args)),
+        stopwatch=SimpleNamespace(window=lambda step: (1.0, 0.0)),
+        progress=SimpleNamespace(news=lambda text: None),
+        _check=lambda step, metrics: None,
+        _epoch=lambda step: step / 10,
+    )
+    train._Run._write_metrics(run)
+    scalars = written[0][-1]
+    assert (scalars["loss"], scalars["label_loss"], scalars["top1"]) == (5.0, 2.0, 50.0)
