@@ -16,6 +16,7 @@ from bot_jax.data.source import Source, make_source
 from bot_jax.data.unlabelled import check_unlabelled, with_unlabelled
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import COMPUTE, KINDS
+from bot_jax.losses import distillation
 from bot_jax.losses.label_smoothing import FORMS
 from bot_jax.models.count import Counts, count
 from bot_jax.models.groups import BatchNormGroups
@@ -153,6 +154,7 @@ def _check_choices(config):
     check_choice("config.precision.loss_scale", config.precision.loss_scale, KINDS)
     check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
     check_choice("config.mixing.draw", config.mixing.draw, DRAWS)
+    check_choice("config.distillation.form", config.distillation.form, distillation.FORMS)
 
 
 def _check_data(config, source, eval_source):
@@ -243,8 +245,8 @@ def _describe_teacher(config, setup):
         return []
     wanted, teacher = config.distillation, setup.teacher.identity
     text = (
-        f"{teacher['model']} after {teacher['step']:,} steps, {wanted.compute}, temperature "
-        f"{wanted.temperature:g}, weights {wanted.hard_weight:g} (labels) and "
+        f"{teacher['model']} after {teacher['step']:,} steps, {wanted.compute}, {wanted.form}, "
+        f"temperature {wanted.temperature:g}, weights {wanted.hard_weight:g} (labels) and "
         f"{wanted.soft_weight:g} (teacher)"
     )
     return [("teacher", text)]

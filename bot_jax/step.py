@@ -55,18 +55,21 @@ class TrainState:
 
 
 _SUMS = ("loss", "label_loss", "correct")
+# The label of an image that could not be read. One without a label has -2.
+_COUNTS_IN_NOTHING = -1
 
 
 def zero_metrics():
     """Sums of training metrics: nothing yet.
 
-    loss, label_loss, correct, count: sums over examples (label_loss: the part that knows the labels
-    only, without teacher and auxiliary head; correct counts under mixup as the weight of the
-    predicted class in the pair). gradient_norm: sum over steps. steps, skipped: numbers of
-    steps, and of those skipped because a gradient was not finite. bad_step: the first step,
-    counted from 1, that must stop the run, or 0. loss_scale, learning_rate: those of the last step.
+    loss, label_loss, correct, count, labelled: sums over examples (label_loss: the part that knows
+    the labels only, without teacher and auxiliary head; correct counts under mixup as the weight of
+    the predicted class in the pair; count: all in the loss; labelled: those that have a label).
+    gradient_norm: sum over steps. steps, skipped: numbers of steps, and of those skipped because a
+    gradient was not finite. bad_step: the first step, counted from 1, that must stop the run, or 0.
+    loss_scale, learning_rate: those of the last step.
     """
-    names = (*_SUMS, "count", "gradient_norm", "loss_scale", "learning_rate")
+    names = (*_SUMS, "count", "labelled", "gradient_norm", "loss_scale", "learning_rate")
     zeros = {name: np.float32(0) for name in names}
     return zeros | {name: np.int32(0) for name in ("steps", "skipped", "bad_step")}
 
@@ -100,12 +103,14 @@ def prepare_batch(config, setup, batch, step=0):
     Args:
       config: the whole configuration.
       setup: see `make_train_step`.
-      batch: image uint8 [b, H, W, 3], label int32 [b] (-1 does not count), sample_id uint32 [b].
+      batch: image uint8 [b, H, W, 3], label int32 [b] (-1: the image counts in nothing, -2: it
+        has no label), sample_id uint32 [b].
       step: int32 scalar, steps done.
 
     Returns:
-      images float32 [b, H, W, 3], targets float32 [b, K], and `credit` float32 [b, K], the
-      unsmoothed targets, by which training accuracy is counted.
+      images float32 [b, H, W, 3], targets float32 [b, K], `credit` float32 [b, K], the unsmoothed
+      targets, by which training accuracy is counted, and `present` float32 [b], the part of each
+      image that counts, labelled or not.
     """
     step = jnp.asarray(step)
     each = {
@@ -119,19 +124,20 @@ def prepare_batch(config, setup, batch, step=0):
     labels, num_classes = batch["label"], setup.num_classes
     targets = smooth_labels(labels, num_classes, smoothing.epsilon, smoothing.form)
     credit = smooth_labels(labels, num_classes, 0.0)
-    images, (targets, credit) = mix(
+    present = (labels != _COUNTS_IN_NOTHING).astype(jnp.float32)
+    images, (targets, credit, present) = mix(
         images,
-        [targets, credit],
+        [targets, credit, present],
         Rows(config.seed, batch["sample_id"], setup.layout),
         config.augment,
         draw=config.mixing.draw,
         mixes=step < setup.mixing_steps,
         step=step,
     )
-    return images, targets, credit
+    return images, targets, credit, present
 
 
-def _losses(config, loss, outputs, targets, teacher_logits):
+def _losses(config, loss, outputs, targets, present, teacher_logits):
     """What is minimised, and its part against the labels, float32 [b] each."""
     logits, *auxiliary = outputs
     label_losses = losses = loss(logits, targets)
@@ -139,10 +145,10 @@ def _losses(config, loss, outputs, targets, teacher_logits):
         losses += config.auxiliary_loss_weight * loss(other, targets)
     if teacher_logits is not None:
         distillation = config.distillation
-        soft = distillation_loss(logits, teacher_logits, distillation.temperature)
-        # The targets of an image that does not count are zero, and so is its part in a mixture.
-        soft = distillation.soft_weight * jnp.sum(targets, axis=-1) * soft
-        losses = distillation.hard_weight * losses + soft
+        soft = distillation_loss(
+            logits, teacher_logits, distillation.temperature, distillation.form
+        )
+        losses = distillation.hard_weight * losses + distillation.soft_weight * present * soft
     return losses, label_losses
 
 
@@ -167,11 +173,11 @@ def make_train_step(config, setup):
         forward = rematerialize(forward)
 
     def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
-        images, targets, credit = prepare_batch(config, setup, batch, step)
+        images, targets, credit, present = prepare_batch(config, setup, batch, step)
         outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
-        losses, label_losses = _losses(config, loss, outputs, targets, teacher_logits)
+        losses, label_losses = _losses(config, loss, outputs, targets, present, teacher_logits)
         if class_weights is not None:
             # Of a mixture, the mixture of the weights. (A product would be rounded to TF32.)
             weights = jnp.sum(credit * class_weights, axis=-1)
@@ -205,12 +211,16 @@ def make_train_step(config, setup):
             carry, _ = jax.lax.scan(accumulate, carry, batch, unroll=layout.unrolls)
         gradients, batch_stats, sums = carry
 
-        count = jnp.sum(batch["label"] >= 0).astype(jnp.float32)
-        gradients, batch_stats, sums, count = parallel.sum_over_devices(
-            (gradients, batch_stats, sums, count)
-        )
+        labels = batch["label"]
+        # Without a teacher nothing can be learned from an image without a label.
+        counts = labels != _COUNTS_IN_NOTHING if teacher else labels >= 0
+        sums |= {
+            "count": jnp.sum(counts).astype(jnp.float32),
+            "labelled": jnp.sum(labels >= 0).astype(jnp.float32),
+        }
+        gradients, batch_stats, sums = parallel.sum_over_devices((gradients, batch_stats, sums))
         batch_stats = jax.tree.map(lambda total: total / layout.mesh.size, batch_stats)
-        share = layout.batch_size / jnp.maximum(count, 1.0) / state.loss_scale.scale
+        share = layout.batch_size / jnp.maximum(sums["count"], 1.0) / state.loss_scale.scale
         gradients = jax.tree.map(lambda g: g * share, gradients)
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(gradient_norm) & jnp.isfinite(sums["loss"])
@@ -239,7 +249,7 @@ def make_train_step(config, setup):
             ema=ema,
             loss_scale=update_loss_scale(state.loss_scale, finite, policy.loss_scale),
             metrics=_add_metrics(
-                state, sums, count, gradient_norm, setup.schedule(state.step), finite, policy
+                state, sums, gradient_norm, setup.schedule(state.step), finite, policy
             ),
             **new,
         )
@@ -248,7 +258,7 @@ def make_train_step(config, setup):
     return parallel.sharded(step, layout)
 
 
-def _add_metrics(state, sums, count, gradient_norm, learning_rate, finite, policy):
+def _add_metrics(state, sums, gradient_norm, learning_rate, finite, policy):
     old = state.metrics
     # With a loss scale an overflow is expected now and then; only one that halving the scale
     # can no longer cure is a failure.
@@ -257,7 +267,7 @@ def _add_metrics(state, sums, count, gradient_norm, learning_rate, finite, polic
     )
     bad = jnp.where(finite | curable, 0, state.step + 1)
     kept = jax.tree.map(
-        lambda x: jnp.where(finite, x, 0.0), sums | {"gradient_norm": gradient_norm, "count": count}
+        lambda x: jnp.where(finite, x, 0.0), sums | {"gradient_norm": gradient_norm}
     )
     return {name: old[name] + value for name, value in kept.items()} | {
         "steps": old["steps"] + 1,

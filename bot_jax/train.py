@@ -265,18 +265,19 @@ class _Run:
         self.unread = None
         metrics = jax.device_get(metrics)
         self._check(step, metrics)
-        steps, count = int(metrics["steps"]), max(float(metrics["count"]), 1.0)
+        steps = int(metrics["steps"])
+        count, labelled = (max(float(metrics[name]), 1.0) for name in ("count", "labelled"))
         epoch = self._epoch(step)
         scalars = {
             "loss": float(metrics["loss"]) / count,
-            "top1": 100.0 * float(metrics["correct"]) / count,
+            "top1": 100.0 * float(metrics["correct"]) / labelled,
             "learning_rate": float(metrics["learning_rate"]),
             "gradient_norm": float(metrics["gradient_norm"]) / steps,
             "skipped_steps": int(metrics["skipped"]),
             "loss_scale": float(metrics["loss_scale"]),
         }
         if metrics["label_loss"] != metrics["loss"]:  # there is a teacher or an auxiliary head
-            scalars["label_loss"] = float(metrics["label_loss"]) / count
+            scalars["label_loss"] = float(metrics["label_loss"]) / labelled
         self.writer.write("metrics", step, epoch, "train", scalars)
         pace, waiting = self.stopwatch.window(step)
         timing = {"images_per_second": pace * self.config.batch_size, "data_wait": waiting}

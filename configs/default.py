@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
     config.distillation = distillation = ConfigDict()
     distillation.teacher = ""  # --workdir of its run, or a file of `bot_jax.export`; "": off
     distillation.teacher_model = ""  # refuse any other; "": whatever it is
+    distillation.form = "cross_entropy"  # cross_entropy | symmetric_kl, as of SSLD (temperature 1)
     distillation.temperature = 20.0
     distillation.hard_weight = 1.0  # of the loss against the labels; released code: 0.5
     distillation.soft_weight = 1.0  # of T^2 times the loss against the teacher; released code: 0.5

@@ -51,7 +51,7 @@ class Rows:
         return parallel.reverse_groups(x, self.layout)
 
     def permute(self, x: jax.Array, purpose: str) -> jax.Array:
-        """The rows x [b, ...] with each group in a random order, equal for the same purpose."""
+        """The rows x [b, ...] with each group in a random order, one for each purpose."""
         first = self.group_ids.reshape(self.layout.local_groups, -1)[:, 0]
         keys = sample_keys(self.seed, purpose_of(purpose), first)
         size = self.layout.group_size
@@ -113,5 +113,5 @@ def _limits(augmentations) -> list[tuple[float, float]]:
             f"config.augment.{augmentation.name}.probability = {options['probability']:g}"
             for augmentation, options in augmentations
         )
-        raise InputError(f"{names} is more than 1: a group of images gets one of them, or none.")
+        raise InputError(f"{names} is more than 1. Make them smaller: images get one of them.")
     return list(zip([0.0, *ends[:-1]], ends, strict=True))

@@ -52,6 +52,8 @@ BUILT_IN = tuple(
         "hide_and_seek",
         "grid_mask",
         "mixup",
+        "cutmix",
+        "ricap",
     )
 )
 

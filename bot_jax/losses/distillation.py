@@ -4,7 +4,13 @@
     h l(p, softmax(z)) + (1 - h) T^2 l(softmax(r / T), softmax(z / T)), h = 1/2   (released code)
 
 with the cross-entropy l, targets p, logits z of the student and r of the teacher, and a temperature
-T = 20.
+T = 20. `config.distillation.form` replaces the cross-entropy with the teacher by another loss:
+
+    cross_entropy   l(softmax(r / T), softmax(z / T)), as above
+    symmetric_kl    the mean of both Kullback-Leibler divergences, symmetric_kl.py
+
+With a weight of 0 for the labels the loss knows none, and images without a label can be learned
+from.
 
 Source: Hinton et al., arXiv 1503.02531, section 2; arXiv 1812.01187, section 5.3, equation 6; the
 released code (GluonCV) has half of the paper's loss. The teacher sees the very images that the
@@ -19,21 +25,34 @@ and it is not zero for a perfect one: it is a cross-entropy, not a divergence.
 import jax
 import jax.numpy as jnp
 
+from bot_jax.errors import check_choice
 from bot_jax.losses.cross_entropy import cross_entropy
+from bot_jax.losses.symmetric_kl import symmetric_kl
 
 
-def distillation_loss(logits, teacher_logits, temperature=20.0):
+def _soft_cross_entropy(logits, teacher_logits):
+    return cross_entropy(logits, jax.nn.softmax(teacher_logits, axis=-1))
+
+
+FORMS = {"cross_entropy": _soft_cross_entropy, "symmetric_kl": symmetric_kl}
+
+
+def distillation_loss(logits, teacher_logits, temperature=20.0, form="cross_entropy"):
     """``T^2 l(softmax(r / T), softmax(z / T))`` of each example, in nats.
 
     Args:
       logits: z, float [b, K] of any precision.
       teacher_logits: r, likewise; no gradient goes to them.
       temperature: T, above 0.
+      form: "cross_entropy" or "symmetric_kl", which l.
 
     Returns:
       float32 [b].
+
+    Raises:
+      InputError: unknown form.
     """
-    teacher_logits = jax.lax.stop_gradient(teacher_logits).astype(jnp.float32)
-    targets = jax.nn.softmax(teacher_logits / temperature, axis=-1)
-    student = logits.astype(jnp.float32) / temperature
-    return temperature**2 * cross_entropy(student, targets)
+    check_choice("distillation form", form, FORMS)
+    teacher_logits = jax.lax.stop_gradient(teacher_logits)
+    softened = (x.astype(jnp.float32) / temperature for x in (logits, teacher_logits))
+    return temperature**2 * FORMS[form](*softened)

@@ -46,7 +46,7 @@ def smooth_labels(labels, num_classes, epsilon=0.1, form="uniform"):
     """Smoothed one-hot targets.
 
     Args:
-      labels: int [b]; -1 (an example that does not count) gives a row of zeros.
+      labels: int [b]; below 0 (it does not count, or has no label) gives a row of zeros.
       num_classes: K, at least 2.
       epsilon: in 0..1; 0 gives plain one-hot targets.
       form: "uniform" or "paper".
