@@ -38,7 +38,8 @@ STAGES = ("pixels", "normalized")
 
 # In this order they are applied, and those of other packages after them.
 BUILT_IN = tuple(
-    f"bot_jax.augment.{file}" for file in ("mirror", "color_jitter", "pca_noise", "mixup")
+    f"bot_jax.augment.{file}"
+    for file in ("mirror", "auto_augment", "rand_augment", "color_jitter", "pca_noise", "mixup")
 )
 
 _AUGMENTATIONS: dict[str, "Augmentation"] = {}
