@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pillow_operations import pillow_operation
 
+from bot_jax.augment.color_operations import blend
 from bot_jax.augment.image_operations import OPERATIONS, apply_operations
 
 BATCH, HEIGHT, WIDTH = 4, 90, 120  # one shape throughout saves compilations
@@ -34,6 +35,7 @@ GEOMETRIC = {
     "rotate": (0, 3, -6.667, 20, -30, 30),
 }
 compiled = jax.jit(apply_operations)
+optimized_blend = jax.jit(blend, compiler_options={"xla_backend_optimization_level": 3})
 
 
 def generated_images():
@@ -117,6 +119,15 @@ def test_autocontrast_is_that_of_pillow_or_one_more(images):
     assert set(np.unique(more)) <= {0, 1}
     full = (images.min(axis=(1, 2)) == 0) & (images.max(axis=(1, 2)) == 255)
     assert more.max(axis=(1, 2))[full].max(initial=0) == 0
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_blends_round_twice_whatever_the_compiler_does(factor):
+    """All pairs of values, compiled as for a run, in which a product and a sum can become one."""
+    factor = np.float32(factor)
+    start, end = np.mgrid[:256, :256].astype(np.float32)
+    expected = np.clip(start + factor * (end - start), 0, 255).astype(int)
+    np.testing.assert_array_equal(optimized_blend(start, end, factor), expected)
 
 
 def test_posterize_to_no_bits_is_black():
