@@ -86,7 +86,7 @@ def mean_gray(images):
     """The mean of `gray` of each image as the nearest whole number, float32 [b]."""
     values = gray(images).astype(jnp.int32)
     pixels = values.shape[1] * values.shape[2]
-    total = jnp.sum(values, axis=(1, 2))
+    total = jnp.sum(values, axis=(1, 2))  # 2 total fits 32 bits up to 2,048 x 2,048 pixels
     return ((2 * total + pixels) // (2 * pixels)).astype(jnp.float32)
 
 

@@ -50,8 +50,8 @@ def apply_operations(images, operations, values):
         return operations == OPERATIONS.index(name)
 
     images = jnp.round(images)
-    # In this order each is one pass over the pixels: a compiler repeats a look-up in front of
-    # `blend_pixels` for all nine pixels that are smoothed.
+    # In this order, since a look-up that comes first is repeated for all nine pixels that are
+    # smoothed. No image needs both.
     tables = color_table(images, is_operation, values)
     images = look_up(blend_pixels(images, is_operation, values), tables)
     height, width = images.shape[1:3]
