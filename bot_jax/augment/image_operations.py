@@ -25,7 +25,7 @@ OPERATIONS = (
     "contrast",
     "color",
     "sharpness",
-    "shear_x",  # pixels a pixel
+    "shear_x",  # pixels a row; of shear_y, a column
     "shear_y",
     "translate_x",  # part of the width
     "translate_y",  # part of the height
@@ -40,7 +40,7 @@ def apply_operations(images, operations, values):
     Args:
       images: float32 [b, H, W, 3] of whole numbers in 0..255; others are rounded.
       operations: int32 [b], places in `OPERATIONS`.
-      values: float32 [b], see `OPERATIONS`; not used by those without a comment.
+      values: float32 [b], see `OPERATIONS`; not used by the first four.
 
     Returns:
       float32 [b, H, W, 3] of whole numbers in 0..255.
