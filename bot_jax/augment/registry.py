@@ -43,6 +43,8 @@ BUILT_IN = tuple(
     for file in (
         "mirror",
         "pad_and_crop",
+        "auto_augment",
+        "rand_augment",
         "rotation",
         "color_jitter",
         "color_shift",
