@@ -18,8 +18,9 @@ from ml_collections import ConfigDict
 
 from bot_jax.errors import InputError, suggest
 
-# What is below these fields is for the model or the augmentation, which knows best what is valid.
-_OPEN = ("model.options", "augment")
+# What is below these fields is for the model, the augmentation or the optimiser, which knows best
+# what is valid.
+_OPEN = ("model.options", "augment", "optimizer.options")
 
 
 _PREFIX = "--config."
@@ -230,9 +231,22 @@ _RANGES = {
     "optimizer.base_learning_rate": (0, _NO_LIMIT),
     "optimizer.momentum": (0, 1),
     "optimizer.weight_decay": (0, _NO_LIMIT),
+    "optimizer.l1": (0, _NO_LIMIT),
     "optimizer.gradient_clip_norm": (0, _NO_LIMIT),
+    "optimizer.lookahead_steps": (0, _NO_LIMIT),
+    "optimizer.lookahead_alpha": (0, 1),
     "schedule.warmup_epochs": (0, _NO_LIMIT),
+    "schedule.warmup_rate": (0, 1),
+    "schedule.warmup_until_error": (0, 1),
     "schedule.factor": (0, 1),
+    "schedule.every_epochs": (1e-3, _NO_LIMIT),
+    "schedule.power": (0, _NO_LIMIT),
+    "schedule.end_rate": (0, 1),
+    "schedule.cycle_epochs": (1e-3, _NO_LIMIT),
+    "schedule.cycle_factor": (1, _NO_LIMIT),
+    "schedule.plateau_patience": (1, _NO_LIMIT),
+    "early_stopping.patience": (1, _NO_LIMIT),
+    "early_stopping.min_improvement": (0, 100),
     "precision.loss_scale_value": (1, 2.0**24),
     "checkpoint.every_epochs": (0, _NO_LIMIT),
     "checkpoint.keep_last": (1, _NO_LIMIT),

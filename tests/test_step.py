@@ -38,7 +38,7 @@ def parts(config, model, layout, teacher=None, mixup_steps=None):
     return SimpleNamespace(
         model=model,
         teacher=teacher,
-        optimizer=make_optimizer(config.optimizer, schedule, decay_mask),
+        optimizer=make_optimizer(config.optimizer, decay_mask),
         schedule=schedule,
         layout=layout,
         num_classes=10,
@@ -157,7 +157,7 @@ def test_first_update_is_that_of_the_mean_loss(tiny_config):
     after = run(config, devices=4, group_size=32, steps=1, batches=[batch], batch_norm=False)
 
     model = get_model("tiny", num_classes=10, batch_norm=False)
-    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, decay_mask)
+    optimizer = make_optimizer(config.optimizer, decay_mask)
     params = step_module.create_state(config, model, optimizer, config.seed).params
     mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
     images = jnp.asarray((batch["image"] - mean) / std, jnp.float32)
@@ -282,7 +282,7 @@ def make_teacher(model):
 
 def first_update(config, model, loss):
     """The parameters after one step of Nesterov's momentum at a rate of 0.1, and the loss."""
-    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, decay_mask)
+    optimizer = make_optimizer(config.optimizer, decay_mask)
     params = step_module.create_state(config, model, optimizer, config.seed).params
     value, gradients = jax.value_and_grad(loss)(params)
 
