@@ -518,6 +518,26 @@ def test_a_step_that_is_not_finite_is_noted_and_leaves_the_weights_alone(tiny_co
     assert_same(good.batch_stats, bad.batch_stats, rtol=0, atol=0)
 
 
+def test_a_skipped_step_leaves_counters_of_the_optimizer_and_the_training_error_alone(
+    tiny_config, monkeypatch
+):
+    config = plain(tiny_config)
+    config.optimizer.name, config.optimizer.lookahead_steps = "adam", 3
+    good = run(config, steps=1)
+    loss = step_module.cross_entropy
+    monkeypatch.setattr(step_module, "cross_entropy", lambda *a: jnp.inf * loss(*a))
+    bad = run(config, steps=1)
+
+    def counters(state):
+        leaves = jax.tree.leaves(state.opt_state)
+        return [int(x) for x in leaves if np.issubdtype(x.dtype, np.integer)]
+
+    assert counters(good) == [1, 1]
+    assert counters(bad) == [0, 0]
+    assert good.feedback.error < 1
+    assert bad.feedback.error == 1
+
+
 @pytest.mark.parametrize("devices", [1, 8])
 def test_rematerialising_changes_nothing(tiny_config, tiny_model, devices):
     plain = run(tiny_config, devices=devices)
