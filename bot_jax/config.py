@@ -18,7 +18,7 @@ from bot_jax.errors import InputError, errors_in_words, suggest
 from bot_jax.extensions import import_extensions
 
 # What is below these fields is for the model, the augmentation and so on, which know what is valid.
-_OPEN = ("model.options", "augment", "loss.options", "data.options")
+_OPEN = ("model.options", "augment", "loss.options", "data.options", "optimizer.options")
 
 
 _PREFIX = "--config."
@@ -215,9 +215,22 @@ _RANGES = {
     "optimizer.base_learning_rate": (0, _NO_LIMIT),
     "optimizer.momentum": (0, 1),
     "optimizer.weight_decay": (0, _NO_LIMIT),
+    "optimizer.l1": (0, _NO_LIMIT),
     "optimizer.gradient_clip_norm": (0, _NO_LIMIT),
+    "optimizer.lookahead_steps": (0, _NO_LIMIT),
+    "optimizer.lookahead_alpha": (0, 1),
     "schedule.warmup_epochs": (0, _NO_LIMIT),
+    "schedule.warmup_rate": (0, 1),
+    "schedule.warmup_until_error": (0, 1),
     "schedule.factor": (0, 1),
+    "schedule.every_epochs": (1e-3, _NO_LIMIT),
+    "schedule.power": (0, _NO_LIMIT),
+    "schedule.end_rate": (0, 1),
+    "schedule.cycle_epochs": (1e-3, _NO_LIMIT),
+    "schedule.cycle_factor": (1, _NO_LIMIT),
+    "schedule.plateau_patience": (1, _NO_LIMIT),
+    "early_stopping.patience": (1, _NO_LIMIT),
+    "early_stopping.min_improvement": (0, 100),
     "precision.loss_scale_value": (1, 2.0**24),
     "checkpoint.every_epochs": (0, _NO_LIMIT),
     "checkpoint.keep_last": (1, _NO_LIMIT),

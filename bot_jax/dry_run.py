@@ -10,6 +10,8 @@ from bot_jax.data.absent import absent_source
 from bot_jax.data.source import SOURCES
 from bot_jax.errors import InputError, check_choice
 from bot_jax.models.count import count
+from bot_jax.optim.feedback import initial_feedback, rate_factor
+from bot_jax.optim.schedule import warmup_steps
 from bot_jax.progress import print_table
 from bot_jax.setup import Setup, describe_model, describe_run, make_setup
 from bot_jax.shapes import eval_step_and_shapes, train_step_and_shapes
@@ -100,14 +102,18 @@ def _sizes(setup):
 
 def learning_rates(config, setup: Setup) -> dict[int, tuple[str, float]]:
     """Step, counted from 0 -> what it is, and its learning rate."""
-    warmup = round(config.schedule.warmup_epochs * setup.steps_per_epoch)
+    warmup = warmup_steps(config.schedule, setup.steps_per_epoch)
     steps = {
         0: "the first",
         max(warmup - 1, 0): "the last of the warmup" if warmup else "the first",
         setup.total_steps // 2: "half-way",
         setup.total_steps - 1: "the last",
     }
-    return {step: (what, float(setup.schedule(step))) for step, what in sorted(steps.items())}
+    rates = {step: (what, float(setup.schedule(step))) for step, what in sorted(steps.items())}
+    if config.schedule.warmup_until_error:  # after which the rate is the schedule's
+        factor = float(rate_factor(initial_feedback(config.schedule), config.schedule))
+        rates[0] = (f"{rates[0][0]}, in the warmup", factor * rates[0][1])
+    return rates
 
 
 def _memory(compiled):

@@ -21,6 +21,7 @@ from bot_jax.losses.label_smoothing import FORMS
 from bot_jax.models.count import Counts, count
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.registry import get_model
+from bot_jax.optim.feedback import check_feedback
 from bot_jax.optim.linear_scaling import scaled_learning_rate
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
@@ -55,7 +56,7 @@ class Setup:
     layout: parallel.Layout
     model: nn.Module
     teacher: Teacher | None
-    optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformationExtraArgs
     schedule: Callable
     peak_learning_rate: float
     decay_mask: dict
@@ -116,13 +117,17 @@ def make_setup(
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
     schedule = make_schedule(
-        config.schedule, peak=peak, steps_per_epoch=steps_per_epoch, epochs=config.epochs
+        config.schedule,
+        base=config.optimizer.base_learning_rate,
+        peak=peak,
+        steps_per_epoch=steps_per_epoch,
+        epochs=config.epochs,
     )
 
     def mask(params):
         return decay_mask(params, config.optimizer.no_bias_decay)
 
-    optimizer = make_optimizer(config.optimizer, schedule, mask)
+    optimizer = make_optimizer(config.optimizer, mask)
     # Compiling random numbers with all optimisations takes a second or more for each parameter;
     # without, the whole of it takes as long. It runs once.
     create = jax.jit(
@@ -155,6 +160,7 @@ def _check_choices(config):
     check_choice("config.label_smoothing.form", config.label_smoothing.form, FORMS)
     check_choice("config.mixing.draw", config.mixing.draw, DRAWS)
     check_choice("config.distillation.form", config.distillation.form, distillation.FORMS)
+    check_feedback(config)
 
 
 def _check_data(config, source, eval_source):
@@ -252,6 +258,23 @@ def _describe_teacher(config, setup):
     return [("teacher", text)]
 
 
+def _describe_optimizer(optimizer):
+    options = "".join(f", {name}={value}" for name, value in optimizer.options.items())
+    steps, alpha = optimizer.lookahead_steps, optimizer.lookahead_alpha
+    lookahead = f", Lookahead of {steps} steps and alpha {alpha:g}" if steps else ""
+    return f"{optimizer.name}{options}{lookahead}"
+
+
+def _describe_warmup(schedule):
+    if schedule.warmup_until_error:
+        return (
+            f"{schedule.warmup_rate:g} of it until the training error is below "
+            f"{schedule.warmup_until_error:.0%}"
+        )
+    kind = "" if schedule.warmup == "linear" else f"{schedule.warmup} "
+    return f"{schedule.warmup_epochs:g} epochs of {kind}warmup"
+
+
 def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
     """The facts on which a comparison with other runs depends."""
     layout, optimizer = setup.layout, config.optimizer
@@ -279,14 +302,16 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
         ),
         ("batch-norm groups", f"{groups} of {layout.group_size} examples"),
         ("length", f"{config.epochs:g} epochs = {setup.total_steps:,} steps"),
+        ("optimizer", _describe_optimizer(optimizer)),
         (
             "learning rate",
             f"{setup.peak_learning_rate:g}, {config.schedule.name}, "
-            f"{config.schedule.warmup_epochs:g} epochs of warmup",
+            f"{_describe_warmup(config.schedule)}",
         ),
         (
             "weight decay",
-            f"{optimizer.weight_decay:g} on every {', '.join(sorted(names[True]))}{undecayed}",
+            f"{optimizer.weight_decay:g}{f' and L1 {optimizer.l1:g}' if optimizer.l1 else ''} "
+            f"on every {', '.join(sorted(names[True]))}{undecayed}",
         ),
         *_describe_teacher(config, setup),
         ("precision", f"{config.precision.compute}, loss scale {config.precision.loss_scale}"),

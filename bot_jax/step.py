@@ -3,7 +3,7 @@
 One training step, on every device at once:
 
     uint8 images -> colours and the like -> normalise -> mixing -> model (and teacher) -> loss
-    -> gradients, summed over micro-batches and devices -> NAG -> new state
+    -> gradients, summed over micro-batches and devices -> optimiser -> new state
 
 Parameters and optimiser state are float32; the model computes in `config.precision.compute`;
 batch statistics, softmax and loss are float32. All randomness is keyed by sample id.
@@ -28,6 +28,9 @@ from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.losses.registry import make_loss
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
+from bot_jax.optim.feedback import Feedback, after_step, initial_feedback, rate_factor
+from bot_jax.optim.no_bias_decay import decay_mask
+from bot_jax.optim.weight_decay import penalty
 from bot_jax.rng import Purpose
 
 
@@ -42,6 +45,7 @@ class TrainState:
       opt_state: state of the optimiser.
       ema: moving average of {"params", "batch_stats"}, or None.
       loss_scale: `LossScale`.
+      feedback: `Feedback`, what the learning rate depends on beside the step.
       metrics: sums since the metrics were last read, see `zero_metrics`.
     """
 
@@ -51,6 +55,7 @@ class TrainState:
     opt_state: tuple
     ema: dict | None
     loss_scale: LossScale
+    feedback: Feedback
     metrics: dict
 
 
@@ -63,8 +68,9 @@ def zero_metrics():
     """Sums of training metrics: nothing yet.
 
     loss, label_loss, correct, count, labelled: sums over examples (label_loss: the part that knows
-    the labels only, without teacher and auxiliary head; correct counts under mixup as the weight of
-    the predicted class in the pair; count: all in the loss; labelled: those that have a label).
+    the labels only, without teacher, auxiliary head, L1 and L2; correct counts under mixup as the
+    weight of the predicted class in the pair; count: all in the loss; labelled: those with a
+    label).
     gradient_norm: sum over steps. steps, skipped: numbers of steps, and of those skipped because a
     gradient was not finite. bad_step: the first step, counted from 1, that must stop the run, or 0.
     loss_scale, learning_rate: those of the last step.
@@ -93,6 +99,7 @@ def create_state(config, model, optimizer, seed) -> TrainState:
         # A copy: donated buffers must not appear twice.
         ema=jax.tree.map(jnp.copy, averaged) if config.ema_decay else None,
         loss_scale=initial_loss_scale(config.precision),
+        feedback=initial_feedback(config.schedule),
         metrics=zero_metrics(),
     )
 
@@ -172,6 +179,10 @@ def make_train_step(config, setup):
     if config.rematerialize:
         forward = rematerialize(forward)
 
+    def counts_in_loss(labels):
+        # Without a teacher nothing can be learned from an image without a label.
+        return labels != _COUNTS_IN_NOTHING if teacher else labels >= 0
+
     def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
         images, targets, credit, present = prepare_batch(config, setup, batch, step)
         outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
@@ -182,6 +193,10 @@ def make_train_step(config, setup):
             # Of a mixture, the mixture of the weights. (A product would be rounded to TF32.)
             weights = jnp.sum(credit * class_weights, axis=-1)
             losses, label_losses = weights * losses, weights * label_losses
+        if config.optimizer.decay_in == "loss":
+            mask = decay_mask(params, config.optimizer.no_bias_decay)
+            # In the loss of each example that counts, and so once in their mean.
+            losses += counts_in_loss(batch["label"]) * penalty(params, config.optimizer, mask)
         predicted = jnp.argmax(outputs[0], -1)
         correct = jnp.sum(jnp.take_along_axis(credit, predicted[:, None], axis=-1))
         sums = {"loss": jnp.sum(losses), "label_loss": jnp.sum(label_losses), "correct": correct}
@@ -212,10 +227,8 @@ def make_train_step(config, setup):
         gradients, batch_stats, sums = carry
 
         labels = batch["label"]
-        # Without a teacher nothing can be learned from an image without a label.
-        counts = labels != _COUNTS_IN_NOTHING if teacher else labels >= 0
         sums |= {
-            "count": jnp.sum(counts).astype(jnp.float32),
+            "count": jnp.sum(counts_in_loss(labels)).astype(jnp.float32),
             "labelled": jnp.sum(labels >= 0).astype(jnp.float32),
         }
         gradients, batch_stats, sums = parallel.sum_over_devices((gradients, batch_stats, sums))
@@ -225,20 +238,19 @@ def make_train_step(config, setup):
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(gradient_norm) & jnp.isfinite(sums["loss"])
 
-        updates, opt_state = setup.optimizer.update(gradients, state.opt_state, state.params)
+        rate = setup.schedule(state.step) * rate_factor(state.feedback, config.schedule)
+        updates, opt_state = setup.optimizer.update(
+            gradients, state.opt_state, state.params, learning_rate=rate
+        )
         new = {
             "params": optax.apply_updates(state.params, updates),
             "batch_stats": batch_stats,
             "opt_state": opt_state,
         }
-        # A step that is not finite leaves no trace in the weights, so that what is saved is
-        # always good. Integers are step counters, which drive the schedule: they go on.
+        # A step that is not finite leaves no trace in weights and optimiser, so that what is saved
+        # is always good.
         old = {name: getattr(state, name) for name in new}
-        new = jax.tree.map(
-            lambda n, o: jnp.where(finite, n, o) if jnp.issubdtype(n.dtype, jnp.floating) else n,
-            new,
-            old,
-        )
+        new = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
         if state.ema is None:
             ema = None
         else:
@@ -248,9 +260,10 @@ def make_train_step(config, setup):
             step=state.step + 1,
             ema=ema,
             loss_scale=update_loss_scale(state.loss_scale, finite, policy.loss_scale),
-            metrics=_add_metrics(
-                state, sums, gradient_norm, setup.schedule(state.step), finite, policy
+            feedback=after_step(
+                state.feedback, sums["correct"], sums["labelled"], finite, config.schedule
             ),
+            metrics=_add_metrics(state, sums, gradient_norm, rate, finite, policy),
             **new,
         )
         return state, state.step + 0

@@ -15,6 +15,7 @@ from bot_jax.data.pipeline import train_batches
 from bot_jax.early import start_early
 from bot_jax.evaluate import evaluated_variables, make_evaluate
 from bot_jax.interrupt import Interrupted, catch_signals
+from bot_jax.optim.feedback import after_evaluation, stops_early
 from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
 from bot_jax.setup import Setup, describe_model, describe_run, make_setup
 from bot_jax.step import make_train_step, zero_metrics
@@ -95,6 +96,7 @@ class _Run:
         self.config, self.setup, self.directory = config, setup, directory
         self.checkpoints, self.signal_received = checkpoints, signal_received
         self.start, self.start_up = start, start_up
+        self.last_step = setup.total_steps  # an earlier one where the run is stopped early
         self.writer = workdir.MetricsWriter(directory, start)
         self.progress = ProgressLine(setup.total_steps, start)
         self.stopwatch = Stopwatch(start)
@@ -102,7 +104,9 @@ class _Run:
         self.read, self.evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
         self.early_batches = None  # of the coming evaluation, where they are being read already
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
+        self.rate_scale = 1.0  # by reductions on a plateau
         self.unread = None  # (step, metrics on the device) that were not yet written
+        self.zeros = parallel.replicate(zero_metrics(), setup.layout)
         self.skipped_images = workdir.read_skipped_images(directory)
 
     def close(self):
@@ -114,20 +118,23 @@ class _Run:
         train_step = make_train_step(config, setup)
         teacher = setup.teacher
         constants = (parallel.replicate(teacher.variables, setup.layout),) if teacher else ()
-        zeros = parallel.replicate(zero_metrics(), setup.layout)
         evaluation = None
-        if self._evaluates(self.start) and not self.writer.was_evaluated(self.start):
+        feedback = jax.device_get(state.feedback)
+        self.rate_scale = float(feedback.rate_scale)
+        if stops_early(feedback, config):  # only the result was missing
+            self.last_step = self.start
+        if self._evaluates(self.start) and feedback.evaluated_step < self.start:
             # A signal came before the evaluation that was due at this step.
-            evaluation = self._evaluate(self.start, state)
+            evaluation, state = self._evaluate(self.start, state)
             self._save(self.start, state, evaluation)
-        if self.start < setup.total_steps:
+        if self.start < self.last_step:
             self.progress.line("Compiling the training step ...")
             batches = start_early(self._device_batches())
             batch_like = parallel.train_batch_like(config.data.image_size, setup.layout)
             train_step.lower(state, batch_like, *constants).compile()
             self.start_up.finished("compilation")
         self.stopwatch.restart(self.start)
-        for step in range(self.start + 1, setup.total_steps + 1):
+        for step in itertools.takewhile(self._goes_on_to, itertools.count(self.start + 1)):
             started = time.perf_counter()
             batch = next(batches)
             self.stopwatch.waited(time.perf_counter() - started)
@@ -142,13 +149,10 @@ class _Run:
                 self._evaluates(step + ahead) for ahead in range(READ_EARLY)
             ):
                 self.early_batches = start_early(self.read())
-            if step % config.log_every_steps == 0 or step == setup.total_steps:
+            if step % config.log_every_steps == 0 or step == self.last_step:
                 while self.unread is not None:
                     self._wait_for_oldest()
-                # Taken out of the state, so that no step overwrites them before they are read,
-                # `IN_FLIGHT` steps from now. The next step donates its copy of the zeros.
-                self.unread = (step, state.metrics)
-                state = state.replace(metrics=jax.tree.map(jnp.copy, zeros))
+                state = self._take_out_metrics(step, state)
             while self.in_flight and self._is_due(self.in_flight[0][1]):
                 self._wait_for_oldest()
             if self._evaluates(step) or self._saves(step) or self.signal_received():
@@ -156,11 +160,23 @@ class _Run:
                     self._wait_for_oldest()
                 self._check(step, jax.device_get(state.metrics))
                 self.stopwatch.pause()
-                evaluation = self._evaluate(step, state) if self._evaluates(step) else None
+                evaluation = None
+                if self._evaluates(step):
+                    evaluation, state = self._evaluate(step, state)
                 self._save(step, state, evaluation)
                 self.stopwatch.go_on()
         self.checkpoints.wait()
         return self._finish(state, evaluation)
+
+    def _goes_on_to(self, step):
+        return step <= self.last_step
+
+    def _take_out_metrics(self, step, state):
+        """Leaves the metrics to be written, and zeros in the state."""
+        # So that no step overwrites them before they are read, `IN_FLIGHT` steps from now. The
+        # next step donates its copy of the zeros.
+        self.unread = (step, state.metrics)
+        return state.replace(metrics=jax.tree.map(jnp.copy, self.zeros))
 
     def _started(self, step):
         self.start_up.finished("first step")
@@ -182,7 +198,7 @@ class _Run:
         if not step:
             return False
         steps = max(round(epochs * self.setup.steps_per_epoch), 1)
-        return step == self.setup.total_steps or (epochs > 0 and step % steps == 0)
+        return step == self.last_step or (epochs > 0 and step % steps == 0)
 
     def _evaluates(self, step):
         return self._is_every(self.config.eval_every_epochs, step)
@@ -198,7 +214,7 @@ class _Run:
             self.checkpoints.save(step, state, evaluation)
             standstill = {"seconds": time.perf_counter() - began}
             self.writer.write("timing", step, self._epoch(step), "checkpoint", standstill)
-        if stop and not (evaluation and step == self.setup.total_steps):
+        if stop and not (evaluation and step == self.last_step):
             self.checkpoints.wait()
             raise Interrupted(
                 stop,
@@ -254,7 +270,7 @@ class _Run:
         raise TrainingFailed(
             f"The loss or a gradient was not finite at step {bad_step:,} "
             f"(epoch {self._epoch(bad_step):.2f}, "
-            f"learning rate {float(self.setup.schedule(bad_step - 1)):.6g}, "
+            f"learning rate {self.rate_scale * float(self.setup.schedule(bad_step - 1)):.6g}, "
             f"loss scale {float(metrics['loss_scale']):g}); {where}. "
             f"Try {advice}, in another --workdir."
         )
@@ -295,20 +311,46 @@ class _Run:
         )
 
     def _evaluate(self, step, state):
-        """Evaluates, or returns None where a signal came in between."""
+        """Evaluates; returns the result, or None where a signal came in between, and the state."""
         variables = evaluated_variables(state)
         batches, self.early_batches = self.early_batches, None
         result = self.evaluate(variables, batches, keep_going=lambda: not self.signal_received())
         if result is not None:
             split = self.config.data.eval_split
             scalars = {name: result[name] for name in ("top1", "top5", "loss", "num_examples")}
-            self.writer.write("metrics", step, self._epoch(step), split, scalars)
+            if not self.writer.was_evaluated(step):
+                self.writer.write("metrics", step, self._epoch(step), split, scalars)
             self.progress.line(
                 f"epoch {self._epoch(step):.2f}  {split}: top-1 {result['top1']:.2f} %  "
                 f"top-5 {result['top5']:.2f} %  loss {result['loss']:.4f}  "
                 f"{result['num_examples']:,} examples"
             )
-        return result
+            state = self._feed_back(step, state, result["top1"])
+        return result, state
+
+    def _feed_back(self, step, state, top1):
+        """Accounts for an evaluation, which may have the run end here."""
+        before = jax.device_get(state.feedback)
+        feedback = after_evaluation(before, step, top1, self.config)
+        if feedback.rate_scale != before.rate_scale:
+            self.progress.line(
+                f"epoch {self._epoch(step):.2f}  learning rate x {self.config.schedule.factor:g}: "
+                f"no better top-1 in {feedback.waited} evaluation(s)"
+            )
+        self.rate_scale = float(feedback.rate_scale)
+        state = state.replace(feedback=parallel.replicate(feedback, self.setup.layout))
+        if step < self.last_step and stops_early(feedback, self.config):
+            self.last_step = step
+            self.progress.line(
+                f"epoch {self._epoch(step):.2f}  stopped early after step {step:,} of "
+                f"{self.setup.total_steps:,}: no better top-1 than {feedback.best:.2f} % in "
+                f"{feedback.waited} evaluation(s)"
+            )
+            if int(state.metrics["steps"]) > 0:
+                state = self._take_out_metrics(step, state)
+                self.stopwatch.go_on()  # the evaluation is not a part of the last steps' time
+                self._write_metrics()
+        return state
 
     def _finish(self, state, evaluation):
         if evaluation is None:  # only the result was missing
@@ -319,8 +361,9 @@ class _Run:
             evaluation,
             devices=self.setup.layout.mesh.devices,
             counts=self.setup.counts,
-            step=self.setup.total_steps,
-            epochs=self._epoch(self.setup.total_steps),
+            step=self.last_step,
+            epochs=self._epoch(self.last_step),
+            stopped_early=self.last_step < self.setup.total_steps,
             # Without compiling, evaluating and saving; nothing where nothing was trained.
             images_per_second=round(pace, 2) or None,
             skipped_images=sorted(self.skipped_images),

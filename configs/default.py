@@ -84,19 +84,43 @@ def get_config() -> ConfigDict:
     distillation.compute = "float32"  # float32 | bfloat16 | float16: what the teacher computes in
 
     config.optimizer = optimizer = ConfigDict()
+    # adabound | adadelta | adam | adamw | amsbound | lars | rmsprop | sgd
+    optimizer.name = "sgd"
+    optimizer.options = ConfigDict()  # keyword arguments of the optimiser, such as beta_2=0.99
     optimizer.base_learning_rate = 0.1  # at a batch of 256, see linear_scaling
     optimizer.linear_scaling = True  # multiply by batch_size / 256
-    optimizer.momentum = 0.9  # not in the paper: the released code's
-    optimizer.nesterov = True
-    optimizer.weight_decay = 1e-4  # not in the paper: the released code's
+    optimizer.momentum = 0.9  # lars, rmsprop, sgd; not in the paper: the released code's
+    optimizer.nesterov = True  # sgd
+    optimizer.weight_decay = 1e-4  # L2; not in the paper: the released code's
+    optimizer.l1 = 0.0  # L1, of the parameters that decay
+    optimizer.decay_in = "update"  # update | loss: L1 and L2 as a part of the reported loss
     optimizer.no_bias_decay = True  # decay only weights of convolutions and dense layers
     optimizer.gradient_clip_norm = 0.0  # largest global norm; 0: off
+    optimizer.lookahead_steps = 0  # between two updates of Lookahead's slow weights; 0: off
+    optimizer.lookahead_alpha = 0.5  # how far these go
 
     config.schedule = schedule = ConfigDict()
-    schedule.name = "cosine"  # constant | cosine | step
+    # constant | cosine | exponential | piecewise | plateau | polynomial | step | warm_restarts
+    schedule.name = "cosine"
+    schedule.warmup = "linear"  # constant | gradual: from the rate at a batch of 256 | linear
     schedule.warmup_epochs = 5.0
-    schedule.boundaries_epochs = (30.0, 60.0, 90.0)  # step: absolute epochs
-    schedule.factor = 0.1  # step: what the rate is multiplied by
+    schedule.warmup_rate = 0.1  # constant: part of the rate after it
+    schedule.warmup_until_error = 0.0  # constant: not for epochs, until the training error is lower
+    schedule.boundaries_epochs = (30.0, 60.0, 90.0)  # piecewise, step: absolute epochs
+    schedule.factor = 0.1  # exponential, plateau, step: what the rate is multiplied by
+    schedule.boundary_rates = (0.1, 0.01, 0.001)  # piecewise: parts of the peak, from boundaries on
+    schedule.every_epochs = 2.0  # exponential: multiplied once in so many epochs
+    schedule.staircase = False  # exponential: at once, not little by little
+    schedule.power = 1.0  # polynomial
+    schedule.end_rate = 0.0  # polynomial: part of the peak
+    schedule.cycle_epochs = 10.0  # warm_restarts: length of the first cycle
+    schedule.cycle_factor = 2.0  # warm_restarts: a cycle's length over that of the one before
+    schedule.plateau_patience = 3  # plateau: evaluations without a better top-1
+
+    config.early_stopping = early_stopping = ConfigDict()
+    early_stopping.enabled = False
+    early_stopping.patience = 5  # evaluations without a better top-1, after which the run ends
+    early_stopping.min_improvement = 0.0  # percent that top-1 must rise by; of plateau too
 
     config.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: off
 
@@ -115,7 +139,7 @@ def get_config() -> ConfigDict:
     checkpoint.keep_best = 1  # by top-1
 
     config.lock()  # a misspelt field is an error from here on
-    for options in (model.options, loss.options, data.options):
+    for options in (model.options, loss.options, data.options, optimizer.options):
         options.unlock()
     augment.unlock()
     for options in augment.values():

@@ -38,6 +38,11 @@ def test_model_options_are_open(text, value):
     assert load(f"model.options.something={text}").model.options.something == value
 
 
+def test_optimizer_options_are_open():
+    config = load("optimizer.name=adam", "optimizer.options.beta_2=0.99")
+    assert config.optimizer.options.to_dict() == {"beta_2": 0.99}
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -55,6 +60,19 @@ def test_model_options_are_open(text, value):
         ("batch_size=0", "config.batch_size = 0 must be at least 1"),
         ("optimizer.momentum=1.5", "must be from 0 to 1"),
         ("seed=-1", "config.seed = -1 must be from 0"),
+        ("optimizer.l1=-1", "must be at least 0"),
+        ("optimizer.lookahead_steps=-1", "must be at least 0"),
+        ("optimizer.lookahead_alpha=2", "must be from 0 to 1"),
+        ("schedule.warmup_rate=2", "must be from 0 to 1"),
+        ("schedule.warmup_until_error=80", "must be from 0 to 1"),
+        ("schedule.every_epochs=0", "must be at least 0.001"),
+        ("schedule.power=-1", "must be at least 0"),
+        ("schedule.end_rate=2", "must be from 0 to 1"),
+        ("schedule.cycle_epochs=0", "must be at least 0.001"),
+        ("schedule.cycle_factor=0.5", "must be at least 1"),
+        ("schedule.plateau_patience=0", "must be at least 1"),
+        ("early_stopping.patience=0", "config.early_stopping.patience = 0 must be at least 1"),
+        ("early_stopping.min_improvement=-1", "must be from 0 to 100"),
     ],
 )
 def test_wrong_overrides_are_refused_in_words(override, words):

@@ -38,7 +38,7 @@ def parts(config, model, layout, teacher=None, mixing_steps=1000):
     return SimpleNamespace(
         model=model,
         teacher=teacher,
-        optimizer=make_optimizer(config.optimizer, schedule, decay_mask),
+        optimizer=make_optimizer(config.optimizer, decay_mask),
         schedule=schedule,
         layout=layout,
         num_classes=10,
@@ -156,7 +156,7 @@ def test_first_update_is_that_of_the_mean_loss(tiny_config):
     after = run(config, devices=4, group_size=32, steps=1, batches=[batch], batch_norm=False)
 
     model = get_model("tiny", num_classes=10, batch_norm=False)
-    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, decay_mask)
+    optimizer = make_optimizer(config.optimizer, decay_mask)
     params = step_module.create_state(config, model, optimizer, config.seed).params
     mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
     images = jnp.asarray((batch["image"] - mean) / std, jnp.float32)
@@ -271,7 +271,7 @@ def make_teacher(model):
 
 def first_update(config, model, loss):
     """The parameters after one step of Nesterov's momentum at a rate of 0.1, and the loss."""
-    optimizer = make_optimizer(config.optimizer, lambda step: 0.1, decay_mask)
+    optimizer = make_optimizer(config.optimizer, decay_mask)
     params = step_module.create_state(config, model, optimizer, config.seed).params
     value, gradients = jax.value_and_grad(loss)(params)
 
@@ -505,6 +505,26 @@ def test_a_step_that_is_not_finite_is_noted_and_leaves_the_weights_alone(tiny_co
     assert bad.metrics["skipped"] == 2
     assert_same(good.params, bad.params, rtol=0, atol=0)
     assert_same(good.batch_stats, bad.batch_stats, rtol=0, atol=0)
+
+
+def test_a_skipped_step_leaves_counters_of_the_optimizer_and_the_training_error_alone(
+    tiny_config, monkeypatch
+):
+    config = plain(tiny_config)
+    config.optimizer.name, config.optimizer.lookahead_steps = "adam", 3
+    good = run(config, steps=1)
+    loss = step_module.cross_entropy
+    monkeypatch.setattr(step_module, "cross_entropy", lambda *a: jnp.inf * loss(*a))
+    bad = run(config, steps=1)
+
+    def counters(state):
+        leaves = jax.tree.leaves(state.opt_state)
+        return [int(x) for x in leaves if np.issubdtype(x.dtype, np.integer)]
+
+    assert counters(good) == [1, 1]
+    assert counters(bad) == [0, 0]
+    assert good.feedback.error < 1
+    assert bad.feedback.error == 1
 
 
 @pytest.mark.parametrize("devices", [1, 8])
