@@ -31,6 +31,7 @@ def main():
     config.epochs = steps / (source.num_examples // flags.batch)
     config.schedule.warmup_epochs = config.eval_every_epochs = config.checkpoint.every_epochs = 0.0
     config.log_every_steps = steps
+    config.diagnosis_examples = 0
     setup = make_setup(config, sources=sources)
     train.make_setup = lambda config: setup
     # Compiled once, not in each run.

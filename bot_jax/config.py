@@ -200,6 +200,7 @@ _RANGES = {
     "accumulation": (1, _NO_LIMIT),
     "eval_batch_size": (1, _NO_LIMIT),
     "eval_every_epochs": (0, _NO_LIMIT),
+    "diagnosis_examples": (0, _NO_LIMIT),
     "log_every_steps": (1, _NO_LIMIT),
     "ema_decay": (0, 1),
     "data.image_size": (1, _NO_LIMIT),

@@ -20,6 +20,19 @@ from bot_jax.workdir import check_workdir
 IN_FLIGHT = 3
 
 
+def make_read(config, source, layout: parallel.Layout):
+    """Returns a function that reads a split: an iterator of batches for `make_evaluate`'s."""
+    rows = parallel.rows_of_this_process(layout)
+
+    def read():
+        """Pairs of a batch on the device and the number of its images that are bad."""
+        for batch in eval_batches(source, config.data, batch_size=layout.batch_size, rows=rows):
+            on_device = {name: batch[name] for name in ("image", "label")}
+            yield parallel.put_batch(on_device, layout), int(batch["bad"].sum())
+
+    return read
+
+
 def make_evaluate(config, model, source, layout: parallel.Layout):
     """Prepares the evaluation of a split.
 
@@ -34,20 +47,15 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
       be started early (`early.start_early`), since an evaluation begins with waiting for it.
 
       evaluate(variables, batches, keep_going) -> results. Variables are {"params",
-      "batch_stats"}; batches default to `read()`. `keep_going()` is asked before every batch, and
+      "batch_stats"}; batches default to `read()`, and may be those of another split (`make_read`),
+      for which nothing is compiled again. `keep_going()` is asked before every batch, and
       where it is false the function returns None. Results: top1, top5 (percent), loss (mean, nats),
       num_examples, num_bad (files that could not be decoded and were skipped), classes (int32
       [num_examples, 2], the true and the predicted class of each), and of each known and
       confidence, see `step.make_eval_step`.
     """
-    rows = parallel.rows_of_this_process(layout)
+    read = make_read(config, source, layout)
     eval_step = make_eval_step(model, layout, known_classes(config, len(source.class_names)))
-
-    def read():
-        """Pairs of a batch on the device and the number of its images that are bad."""
-        for batch in eval_batches(source, config.data, batch_size=layout.batch_size, rows=rows):
-            on_device = {name: batch[name] for name in ("image", "label")}
-            yield parallel.put_batch(on_device, layout), int(batch["bad"].sum())
 
     def evaluate(variables, batches=None, keep_going=lambda: True):
         totals = parallel.replicate(zero_totals(), layout)

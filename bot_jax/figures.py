@@ -71,13 +71,17 @@ def draw_figure3(step: Path, cosine: Path, output: Path) -> None:
     """Learning rate and top-1 by epoch of two runs."""
     from matplotlib import pyplot
 
+    from bot_jax.workdir import TRAIN_CLEAN
+
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for color, (name, run) in zip(
         ("C0", "C1"), (("step decay", step), ("cosine decay", cosine)), strict=True
     ):
         lines = read_metrics(run)
         train = [line for line in lines if "learning_rate" in line]
-        evaluated = [line for line in lines if "num_examples" in line]
+        evaluated = [
+            line for line in lines if "num_examples" in line and line["split"] != TRAIN_CLEAN
+        ]
         if not (train and evaluated):
             raise InputError(f"The run in {run} has not been evaluated yet.")
         epochs = [line["epoch"] for line in train]

@@ -14,8 +14,10 @@ _EPILOG = """\
 example:
   python -m bot_jax.plot runs/quickstart --output curves.png
 
-Solid lines are evaluations, dotted ones training (under mixup, the weight of the predicted class).
+Solid lines are evaluations, dotted ones training (under mixup, the weight of the predicted class),
+dashed ones (train_clean) training images seen as in an evaluation.
 """
+_STYLES = {"train": {"ls": ":", "lw": 1.2}, "train_clean": {"ls": "--", "lw": 1.2}}
 _PANELS = (("loss", "loss (nats)"), ("top1", "top-1 (%)"), ("learning_rate", "learning rate"))
 
 
@@ -59,7 +61,7 @@ def plot_runs(directories: list[Path], output: Path) -> None:
                     if line["split"] == split and field in line
                 ]
                 if points:
-                    style = {"ls": ":", "lw": 1.2} if split == "train" else {"marker": "o", "ms": 3}
+                    style = _STYLES.get(split, {"marker": "o", "ms": 3})
                     axis.plot(*zip(*points, strict=True), color=f"C{i}", **style)
                     axis.lines[-1].set_label(f"{name}, {split}")
         axis.set(xlabel="epoch", ylabel=label, ylim=(0, None))

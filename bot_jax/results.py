@@ -84,6 +84,11 @@ def print_result(result: dict, file: Path) -> None:
         ("loss", f"{result['loss']:.4f}"),
         ("examples", f"{result['num_examples']:,} of {result['split']}"),
         *_describe_rejection(result.get("rejection")),
+        *(
+            [("training", f"{result['train_clean_top1']:.2f} % top-1 on clean images of it")]
+            if "train_clean_top1" in result
+            else []
+        ),
         *([("images/s", f"{pace:,.0f} in training")] if pace else []),
         *([("skipped", f"{skipped:,} images that cannot be decoded")] if skipped else []),
         ("results", f"{file}"),

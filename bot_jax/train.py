@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from bot_jax import parallel, rejection, results, workdir
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.data.pipeline import train_batches
+from bot_jax.data.sample import sample_source
+from bot_jax.diagnosis import diagnose
 from bot_jax.early import start_early
-from bot_jax.evaluate import evaluated_variables, make_evaluate
+from bot_jax.evaluate import evaluated_variables, make_evaluate, make_read
 from bot_jax.interrupt import Interrupted, catch_signals
 from bot_jax.optim.feedback import after_evaluation, stops_early
 from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
@@ -102,6 +104,11 @@ class _Run:
         self.stopwatch = Stopwatch(start)
         layout = parallel.evaluation_layout(config.eval_batch_size, setup.layout.mesh)
         self.read, self.evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
+        self.read_clean = None  # training images as in an evaluation
+        if config.diagnosis_examples:
+            sample = sample_source(setup.source, config.diagnosis_examples)
+            self.read_clean = make_read(config, sample, layout)
+        self.verdict = ""  # of the newest diagnosis
         self.early_batches = None  # of the coming evaluation, where they are being read already
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.rate_scale = 1.0  # by reductions on a plateau
@@ -312,21 +319,28 @@ class _Run:
 
     def _evaluate(self, step, state):
         """Evaluates; returns the result, or None where a signal came in between, and the state."""
-        variables = evaluated_variables(state)
         batches, self.early_batches = self.early_batches, None
-        result = self.evaluate(variables, batches, keep_going=lambda: not self.signal_received())
-        if result is not None:
-            split = self.config.data.eval_split
-            scalars = {name: result[name] for name in ("top1", "top5", "loss", "num_examples")}
-            if not self.writer.was_evaluated(step):
-                self.writer.write("metrics", step, self._epoch(step), split, scalars)
-            self.progress.line(
-                f"epoch {self._epoch(step):.2f}  {split}: top-1 {result['top1']:.2f} %  "
-                f"top-5 {result['top5']:.2f} %  loss {result['loss']:.4f}  "
-                f"{result['num_examples']:,} examples"
-            )
-            state = self._feed_back(step, state, result["top1"])
-        return result, state
+        result = self._measure(state, batches, keep_going=lambda: not self.signal_received())
+        if result is None:
+            return None, state
+        split, clean = self.config.data.eval_split, result.get(workdir.TRAIN_CLEAN)
+        for name, own in ((workdir.TRAIN_CLEAN, clean), (split, result)):
+            if own is not None and not self.writer.was_evaluated(step):
+                scalars = {key: own[key] for key in ("top1", "top5", "loss", "num_examples")}
+                self.writer.write("metrics", step, self._epoch(step), name, scalars)
+        line = (
+            f"epoch {self._epoch(step):.2f}  {split}: top-1 {result['top1']:.2f} %  "
+            f"top-5 {result['top5']:.2f} %  loss {result['loss']:.4f}  "
+            f"{result['num_examples']:,} examples"
+        )
+        if clean is not None:
+            line += f"  clean training images: top-1 {clean['top1']:.2f} %"
+            verdict = diagnose(self.config, clean, result).verdict
+            if verdict != self.verdict:
+                line += f"  ({verdict})"
+            self.verdict = verdict
+        self.progress.line(line)
+        return result, self._feed_back(step, state, result["top1"])
 
     def _feed_back(self, step, state, top1):
         """Accounts for an evaluation, which may have the run end here."""
@@ -352,9 +366,23 @@ class _Run:
                 self._write_metrics()
         return state
 
+    def _measure(self, state, batches=None, keep_going=lambda: True):
+        """The evaluation, in it that of training images; None where it was stopped."""
+        variables = evaluated_variables(state)
+        clean_batches = self.read_clean and start_early(self.read_clean())
+        result = self.evaluate(variables, batches, keep_going)
+        if result is None or clean_batches is None:
+            return result
+        clean = self.evaluate(variables, clean_batches, keep_going)
+        return clean and result | {workdir.TRAIN_CLEAN: clean}
+
     def _finish(self, state, evaluation):
         if evaluation is None:  # only the result was missing
-            evaluation = self.evaluate(evaluated_variables(state))
+            evaluation = self._measure(state)
+        clean, more = evaluation.get(workdir.TRAIN_CLEAN), {}
+        if clean is not None:
+            more["train_clean_top1"] = round(clean["top1"], 4)
+            self.progress.line(f"\n{diagnose(self.config, clean, evaluation).text}")
         pace = self.stopwatch.pace() * self.config.batch_size
         result = results.summary(
             self.config,
@@ -367,6 +395,7 @@ class _Run:
             # Without compiling, evaluating and saving; nothing where nothing was trained.
             images_per_second=round(pace, 2) or None,
             skipped_images=sorted(self.skipped_images),
+            **more,
         )
         result |= rejection.of_run(self.config, self.directory, evaluation, self.setup.num_classes)
         results.write(self.directory, self.setup.source.class_names, result, evaluation)

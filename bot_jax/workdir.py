@@ -31,6 +31,10 @@ from bot_jax.errors import InputError
 
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
+# The split of the lines about training images that were evaluated as they are. They come before
+# the line of the evaluation that they belong to.
+TRAIN_CLEAN = "train_clean"
+
 # With more classes than these the confusion matrix is written as the pairs that occur.
 MATRIX_CLASSES = 2000
 
@@ -177,7 +181,9 @@ class MetricsWriter:
                 kept = list(_lines_until(file, resume_step))
                 write_atomically(file, "".join(kept))
                 self._evaluated |= {
-                    line["step"] for line in map(json.loads, kept) if "num_examples" in line
+                    line["step"]
+                    for line in map(json.loads, kept)
+                    if "num_examples" in line and line["split"] != TRAIN_CLEAN
                 }
             self._files[name] = file.open("a")
         self._summary = tf.summary

@@ -132,6 +132,7 @@ def get_config() -> ConfigDict:
     precision.loss_scale_value = 2.0**15  # static: the scale; dynamic: the first one
 
     config.eval_every_epochs = 1.0
+    config.diagnosis_examples = 1000  # training images that are evaluated as well; 0: off
     config.log_every_steps = 50
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_epochs = 1.0

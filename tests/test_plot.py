@@ -13,6 +13,7 @@ def run(tmp_path):
     lines = [
         {"step": 1, "epoch": 0.5, "split": "train", "loss": 2.0, "top1": 5, "learning_rate": 0.1},
         {"step": 2, "epoch": 1.0, "split": "train", "loss": 1.0, "top1": 50, "learning_rate": 0.0},
+        {"step": 2, "epoch": 1.0, "split": "train_clean", "loss": 0.4, "top1": 80, "top5": 99},
         {"step": 2, "epoch": 1.0, "split": "validation", "loss": 0.5, "top1": 70, "top5": 99},
     ]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -84,11 +84,13 @@ def test_what_a_run_leaves_behind(config, uninterrupted):
     assert [(w["step"], w["split"]) for w in written] == [
         (4, "train"),
         (8, "train"),
+        (11, "train_clean"),
         (11, "validation"),
         (12, "train"),
         (16, "train"),
         (20, "train"),
         (22, "train"),
+        (22, "train_clean"),
         (22, "validation"),
     ]
     warmup = 11  # half an epoch; batch i has i / m of the peak
