@@ -9,6 +9,7 @@ Parameters and optimiser state are float32; the model computes in `config.precis
 batch statistics, softmax and loss are float32. All randomness is keyed by sample id.
 """
 
+import inspect
 from functools import partial
 
 import flax.struct
@@ -27,7 +28,7 @@ from bot_jax.losses.distillation import distillation_loss
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
-from bot_jax.rng import Purpose
+from bot_jax.rng import Purpose, purpose_of, sample_keys
 
 
 @flax.struct.dataclass
@@ -160,12 +161,17 @@ def make_train_step(config, setup):
     """
     policy, layout, teacher = config.precision, setup.layout, setup.teacher
     forward = partial(setup.model.apply, train=True, mutable=["batch_stats"])
+    draws = "keys" in inspect.signature(setup.model.__call__).parameters
     if config.rematerialize:
         forward = rematerialize(forward)
 
     def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
         images, targets, credit = prepare_batch(config, setup, batch, step)
-        outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
+        variables = {"params": params, "batch_stats": batch_stats}
+        drawn = {}
+        if draws:
+            drawn["keys"] = sample_keys(config.seed, purpose_of("model"), batch["sample_id"])
+        outputs, updated = forward(variables, images, **drawn)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
         losses, label_losses = _losses(config, outputs, targets, teacher_logits)
