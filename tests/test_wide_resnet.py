@@ -23,7 +23,7 @@ PUBLISHED = {
 
 
 def by_hand(depth, k, num_classes=10):
-    """(parameters, MACs) by table 1: a list of (window, in, out, side) and the channels of norms."""
+    """(parameters, MACs) of table 1: layers (window, in, out, side) and channels of norms."""
     n = (depth - 4) // 6
     layers, norms, channels = [(9, 3, 16, 32)], [], 16
     for width, side in ((16 * k, 32), (32 * k, 16), (64 * k, 8)):
