@@ -9,6 +9,7 @@ Parameters and optimiser state are float32; the model computes in `config.precis
 batch statistics, softmax and loss are float32. All randomness is keyed by sample id.
 """
 
+import inspect
 from functools import partial
 
 import flax.struct
@@ -31,7 +32,7 @@ from bot_jax.optim.ema import ema_decay_at, update_ema
 from bot_jax.optim.feedback import Feedback, after_step, initial_feedback, rate_factor
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.weight_decay import penalty
-from bot_jax.rng import Purpose
+from bot_jax.rng import Purpose, purpose_of, sample_keys
 
 
 @flax.struct.dataclass
@@ -176,6 +177,7 @@ def make_train_step(config, setup):
     policy, layout, teacher = config.precision, setup.layout, setup.teacher
     class_weights = getattr(setup, "class_weights", None)  # data/balance.py
     forward = partial(setup.model.apply, train=True, mutable=["batch_stats"])
+    draws = "keys" in inspect.signature(setup.model.__call__).parameters
     if config.rematerialize:
         forward = rematerialize(forward)
 
@@ -185,7 +187,11 @@ def make_train_step(config, setup):
 
     def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
         images, targets, credit, present = prepare_batch(config, setup, batch, step)
-        outputs, updated = forward({"params": params, "batch_stats": batch_stats}, images)
+        variables = {"params": params, "batch_stats": batch_stats}
+        drawn = {}
+        if draws:
+            drawn["keys"] = sample_keys(config.seed, purpose_of("model"), batch["sample_id"])
+        outputs, updated = forward(variables, images, **drawn)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         teacher_logits = teacher and teacher.model.apply(teacher_variables, images, train=False)
         losses, label_losses = _losses(config, loss, outputs, targets, present, teacher_logits)

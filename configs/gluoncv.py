@@ -6,8 +6,8 @@ The recipes are those of the released scripts and logs (dmlc/web-data), in the r
 reading: its crop and colour jitter, MSRAPrelu, eps / K in label smoothing, and in mixup one lambda
 for many pairs (there for the whole batch, here for each batch-norm group). _v1 is variant A, _v1b B
 and so on. What else differs here: the warmup is one step ahead of theirs (optim/warmup.py), PCA
-noise is not rounded to integers (augment/pca_noise.py), Inception-V3 has no dropout
-(models/inception.py), and their variant A has biases that batch norm cancels (models/resnet.py).
+noise is not rounded to integers (augment/pca_noise.py), and their variant A has biases that batch
+norm cancels (models/resnet.py).
 
 The command of inceptionv3 without mixup is not public; 120 epochs of the usual recipe are
 presumed. No row is distilled: no such weights were released.
@@ -41,6 +41,11 @@ def mixup(config):
     """One lambda for many pairs, those of a batch-norm group."""
     paper.mixup(config)
     config.augment.mixup.lambda_per = "group"
+
+
+def dropout(config):
+    """Half of the features before the last layer, as their Inception-V3 has it."""
+    config.model.options.dropout = 0.5
 
 
 def four_gpus(config):
@@ -89,8 +94,8 @@ ROWS = {
     "mobilenet0.75": _row("mobilenet_075", STANDARD, "MobileNet0.75"),
     "mobilenet0.5": _row("mobilenet_050", STANDARD, "MobileNet0.5"),
     "mobilenet0.25": _row("mobilenet_025", STANDARD, "MobileNet0.25"),
-    "inceptionv3": _row("inception_v3", STANDARD, "InceptionV3"),
-    "inceptionv3_mixup": _row("inception_v3", (*STANDARD, mixup), "InceptionV3", "200"),
+    "inceptionv3": _row("inception_v3", (*STANDARD, dropout), "InceptionV3"),
+    "inceptionv3_mixup": _row("inception_v3", (*STANDARD, dropout, mixup), "InceptionV3", "200"),
 }
 
 

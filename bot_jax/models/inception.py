@@ -15,8 +15,8 @@ Every convolution has a batch norm, with an epsilon of 0.001, and a ReLU behind 
 average pools inside of the blocks count the zeros around the image, as in torchvision, timm and
 GluonCV; TF-slim and Keras do not count them.
 
-In training torchvision and GluonCV drop half of the features before the last layer, TF-slim a
-fifth; 1812.01187 does not mention that, and there is no dropout here.
+In training torchvision and GluonCV drop half of the features before the last layer (`dropout=0.5`),
+TF-slim a fifth; 1812.01187 does not mention that, and here none are dropped by default.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,9 @@ import jax.numpy as jnp
 
 from bot_jax.errors import InputError
 from bot_jax.models.groups import BatchNormGroups, at_least_float32
+from bot_jax.models.head import classify
 from bot_jax.models.initializers import kernel_initializers
+from bot_jax.models.keys import training_keys
 from bot_jax.models.layers import classifier, conv_and_norm, global_avg_pool, max_pool, smooth
 from bot_jax.models.registry import register_model
 
@@ -201,9 +203,7 @@ class AuxiliaryHead(nn.Module):
         return self.head()(global_avg_pool(x))
 
 
-@register_model(
-    "inception_v3", input_size=299, description="Inception-V3 (1512.00567) without dropout"
-)
+@register_model("inception_v3", input_size=299, description="Inception-V3 (1512.00567)")
 class InceptionV3(nn.Module):
     """Inception-V3 for images [b, H, W, 3]; returns float32 logits [b, num_classes].
 
@@ -216,6 +216,7 @@ class InceptionV3(nn.Module):
       initializer: name, see `initializers.py`.
       auxiliary_head: has one. It is off by default, as in GluonCV. Its multiply-accumulates
         are among those that are counted.
+      dropout, wide_layer: see `head.py`; they are not for the auxiliary head.
       bn_momentum, bn_epsilon, bn_groups: see `batch_norm.BatchNorm`.
 
     Raises:
@@ -226,18 +227,20 @@ class InceptionV3(nn.Module):
     dtype: Any = jnp.float32
     initializer: str = "xavier_uniform"
     auxiliary_head: bool = False
+    dropout: float = 0.0
+    wide_layer: int = 0
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-3
     bn_groups: BatchNormGroups = BatchNormGroups()
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x, train: bool, keys=None):
         """Images [b, H, W, 3] -> float32 logits [b, num_classes], or two of them."""
+        keys = training_keys(self, train, keys)
         self.check_size(x.shape[1:3])
         init = kernel_initializers(self.initializer)
         conv, norm = conv_and_norm(self, init, train)
         layer = partial(Layer, conv=conv, norm=norm)
-        head = partial(classifier, self.num_classes, init.dense, self.dtype)
         x = self.stem(x, layer)
         for i, features in enumerate((32, 64, 64), 1):
             x = BlockA(features, layer, name=f"stage1_block{i}")(x)
@@ -246,11 +249,12 @@ class InceptionV3(nn.Module):
             x = BlockC(width, layer, name=f"stage2_block{i}")(x)
         auxiliary = None
         if self.auxiliary_head and (train or self.is_initializing()):
+            head = partial(classifier, self.num_classes, init.dense, self.dtype)
             auxiliary = AuxiliaryHead(layer, head, name="auxiliary_head")(x)
         x = ReductionD(layer, name="stage3_block1")(x)
         for i in (2, 3):
             x = BlockE(layer, name=f"stage3_block{i}")(x)
-        logits = head()(global_avg_pool(x))
+        logits = classify(self, x, init.dense, keys)
         return (logits, auxiliary) if self.auxiliary_head and train else logits
 
     def check_size(self, sides):

@@ -15,8 +15,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from bot_jax.models.groups import BatchNormGroups
+from bot_jax.models.head import classify
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import DepthwiseConv, classifier, conv_and_norm, global_avg_pool
+from bot_jax.models.keys import training_keys
+from bot_jax.models.layers import DepthwiseConv, conv_and_norm
 from bot_jax.models.registry import register_model
 
 # Channels of the results of the blocks, by the size of their maps. The first block of each but the
@@ -55,6 +57,7 @@ class MobileNet(nn.Module):
       num_classes: number of logits.
       dtype: of the computation; parameters are float32.
       initializer: name, see `initializers.py`; `layers.DepthwiseConv` says what the fans are.
+      dropout, wide_layer: see `head.py`.
       bn_momentum, bn_epsilon, bn_groups: see `batch_norm.BatchNorm`.
     """
 
@@ -62,13 +65,16 @@ class MobileNet(nn.Module):
     num_classes: int = 1000
     dtype: Any = jnp.float32
     initializer: str = "xavier_uniform"
+    dropout: float = 0.0
+    wide_layer: int = 0
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
     bn_groups: BatchNormGroups = BatchNormGroups()
 
     @nn.compact
-    def __call__(self, x, train: bool):
-        """Images [b, H, W, 3] -> float32 logits [b, num_classes]."""
+    def __call__(self, x, train: bool, keys=None):
+        """Images [b, H, W, 3] -> float32 logits [b, num_classes]; `keys`: see `keys.py`."""
+        keys = training_keys(self, train, keys)
         init = kernel_initializers(self.initializer)
         conv, norm = conv_and_norm(self, init, train)
         depthwise = partial(DepthwiseConv, kernel_init=init.conv, dtype=self.dtype)
@@ -84,7 +90,7 @@ class MobileNet(nn.Module):
                     norm=norm,
                     name=f"stage{stage}_block{index}",
                 )(x)
-        return classifier(self.num_classes, init.dense, self.dtype)(global_avg_pool(x))
+        return classify(self, x, init.dense, keys)
 
 
 for _percent in (25, 50, 75, 100):

@@ -1,7 +1,8 @@
 """Models by name.
 
 A model is a Flax (linen) module called as ``model.apply(variables, images, train=...)`` with
-float images [b, H, W, 3]; it returns float32 logits [b, num_classes]. To add one::
+float images [b, H, W, 3]; it returns float32 logits [b, num_classes]. If it takes an argument
+`keys`, the training step gives it one JAX key for each image, see `keys.py`. To add one::
 
     @register_model("my_net", input_size=224, description="what it is (source)")
     class MyNet(nn.Module):
@@ -22,7 +23,8 @@ from typing import Any
 from bot_jax.errors import InputError, suggest
 
 BUILT_IN = tuple(
-    f"bot_jax.models.{file}" for file in ("resnet", "resnet_cifar", "inception", "mobilenet")
+    f"bot_jax.models.{file}"
+    for file in ("resnet", "resnet_cifar", "wide_resnet", "inception", "mobilenet")
 )
 
 _MODELS: dict[str, "ModelInfo"] = {}

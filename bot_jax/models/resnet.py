@@ -23,17 +23,18 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.models.groups import BatchNormGroups
+from bot_jax.models.head import classify
 from bot_jax.models.initializers import kernel_initializers
+from bot_jax.models.keys import training_keys
 from bot_jax.models.layers import (
     avg_pool,
-    classifier,
     conv_and_norm,
-    global_avg_pool,
     max_pool,
     project,
     relu,
 )
 from bot_jax.models.registry import register_model
+from bot_jax.models.stochastic_depth import drop_branch, drop_probabilities
 
 
 class BasicBlock(nn.Module):
@@ -46,6 +47,7 @@ class BasicBlock(nn.Module):
       zero_gamma: the last batch norm starts at scale 0.
       stride_in_3x3: has no meaning here; the stride is always in the first 3x3.
       avg_pool_shortcut: see `projection_shortcut`.
+      drop_probability: of the branch, see `stochastic_depth.drop_branch`.
     """
 
     features: int
@@ -55,16 +57,18 @@ class BasicBlock(nn.Module):
     zero_gamma: bool
     stride_in_3x3: bool
     avg_pool_shortcut: bool
+    drop_probability: float = 0.0
 
     expansion = 1
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, keys=None):
         """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), out]."""
         y = self.conv(self.features, 3, stride=self.stride, name="conv1")(x)
         y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, name="conv2")(y)
         y = self.norm(name="bn2", scale_init=last_scale_init(self.zero_gamma))(y)
+        y = drop_branch(y, self.drop_probability, keys, self.name)
         return relu(projection_shortcut(self, x, self.features) + y)
 
 
@@ -79,6 +83,7 @@ class BottleneckBlock(nn.Module):
       stride_in_3x3: the 3x3 convolution strides (variant B), not the first 1x1 (A), which
         drops three quarters of its input.
       avg_pool_shortcut: see `projection_shortcut`.
+      drop_probability: of the branch, see `stochastic_depth.drop_branch`.
     """
 
     features: int
@@ -88,11 +93,12 @@ class BottleneckBlock(nn.Module):
     zero_gamma: bool
     stride_in_3x3: bool
     avg_pool_shortcut: bool
+    drop_probability: float = 0.0
 
     expansion = 4
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, keys=None):
         """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), out]."""
         stride1, stride2 = (1, self.stride) if self.stride_in_3x3 else (self.stride, 1)
         out = self.features * self.expansion
@@ -102,6 +108,7 @@ class BottleneckBlock(nn.Module):
         y = self.norm(name="bn2", relu=True)(y)
         last = partial(self.norm, name="bn3", scale_init=last_scale_init(self.zero_gamma))
         y = project(y, self.conv, last, out, name="conv3")
+        y = drop_branch(y, self.drop_probability, keys, self.name)
         return relu(projection_shortcut(self, x, out) + y)
 
 
@@ -146,6 +153,8 @@ class ResNet(nn.Module):
       small_images: for images of about 32 to 64 pixels, the stem does not reduce: stride 1
         and no max pool.
       width: channels of the stem and of the first stage.
+      dropout, wide_layer: see `head.py`.
+      stochastic_depth: probability that the last block is dropped, see `stochastic_depth.py`.
       bn_momentum, bn_epsilon, bn_groups: see `batch_norm.BatchNorm`.
     """
 
@@ -160,13 +169,18 @@ class ResNet(nn.Module):
     zero_gamma: bool = False
     small_images: bool = False
     width: int = 64
+    dropout: float = 0.0
+    wide_layer: int = 0
+    stochastic_depth: float = 0.0
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
     bn_groups: BatchNormGroups = BatchNormGroups()
 
     @nn.compact
-    def __call__(self, x, train: bool):
-        """Images [b, H, W, 3] -> float32 logits [b, num_classes]."""
+    def __call__(self, x, train: bool, keys=None):
+        """Images [b, H, W, 3] -> float32 logits [b, num_classes]; `keys`: see `keys.py`."""
+        keys = training_keys(self, train, keys)
+        drops = iter(drop_probabilities(self.stochastic_depth, sum(self.stage_sizes)))
         init = kernel_initializers(self.initializer)
         conv, norm = conv_and_norm(self, init, train)
         x = self.stem(x, conv, norm)
@@ -180,9 +194,10 @@ class ResNet(nn.Module):
                     zero_gamma=self.zero_gamma,
                     stride_in_3x3=self.stride_in_3x3,
                     avg_pool_shortcut=self.avg_pool_shortcut,
+                    drop_probability=next(drops),
                     name=f"stage{stage + 1}_block{index + 1}",
-                )(x)
-        return classifier(self.num_classes, init.dense, self.dtype)(global_avg_pool(x))
+                )(x, keys)
+        return classify(self, x, init.dense, keys)
 
     def stem(self, x, conv, norm):
         """7x7 convolution, or three 3x3 of which the first strides, and a max pool."""

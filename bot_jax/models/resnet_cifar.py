@@ -13,10 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.models.groups import BatchNormGroups
+from bot_jax.models.head import classify
 from bot_jax.models.initializers import kernel_initializers
-from bot_jax.models.layers import classifier, conv_and_norm, global_avg_pool, relu
+from bot_jax.models.keys import training_keys
+from bot_jax.models.layers import conv_and_norm, relu
 from bot_jax.models.registry import register_model
 from bot_jax.models.resnet import last_scale_init
+from bot_jax.models.stochastic_depth import drop_branch, drop_probabilities
 
 
 def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
@@ -38,14 +41,16 @@ class CifarBlock(nn.Module):
     conv: Callable
     norm: Callable
     zero_gamma: bool
+    drop_probability: float = 0.0
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, keys=None):
         """[b, H, W, in] -> [b, ceil(H / stride), ceil(W / stride), features]."""
         y = self.conv(self.features, 3, stride=self.stride, name="conv1")(x)
         y = self.norm(name="bn1", relu=True)(y)
         y = self.conv(self.features, 3, name="conv2")(y)
         y = self.norm(name="bn2", scale_init=last_scale_init(self.zero_gamma))(y)
+        y = drop_branch(y, self.drop_probability, keys, self.name)
         return relu(pad_shortcut(x, self.features, self.stride) + y)
 
 
@@ -59,6 +64,8 @@ class CifarResNet(nn.Module):
       initializer: name, see `initializers.py`.
       zero_gamma: the last batch norm of every block starts at scale 0.
       width: channels of the stem and of the first stage.
+      dropout, wide_layer: see `head.py`.
+      stochastic_depth: probability that the last block is dropped, see `stochastic_depth.py`.
       bn_momentum, bn_epsilon, bn_groups: see `batch_norm.BatchNorm`.
     """
 
@@ -68,13 +75,18 @@ class CifarResNet(nn.Module):
     initializer: str = "xavier_uniform"
     zero_gamma: bool = False
     width: int = 16
+    dropout: float = 0.0
+    wide_layer: int = 0
+    stochastic_depth: float = 0.0
     bn_momentum: float = 0.9
     bn_epsilon: float = 1e-5
     bn_groups: BatchNormGroups = BatchNormGroups()
 
     @nn.compact
-    def __call__(self, x, train: bool):
-        """Images [b, H, W, 3] -> float32 logits [b, num_classes]."""
+    def __call__(self, x, train: bool, keys=None):
+        """Images [b, H, W, 3] -> float32 logits [b, num_classes]; `keys`: see `keys.py`."""
+        keys = training_keys(self, train, keys)
+        drops = iter(drop_probabilities(self.stochastic_depth, 3 * self.blocks_per_stage))
         init = kernel_initializers(self.initializer)
         conv, norm = conv_and_norm(self, init, train)
         x = norm(name="stem_bn", relu=True)(conv(self.width, 3, name="stem_conv")(x))
@@ -86,9 +98,10 @@ class CifarResNet(nn.Module):
                     conv=conv,
                     norm=norm,
                     zero_gamma=self.zero_gamma,
+                    drop_probability=next(drops),
                     name=f"stage{stage + 1}_block{index + 1}",
-                )(x)
-        return classifier(self.num_classes, init.dense, self.dtype)(global_avg_pool(x))
+                )(x, keys)
+        return classify(self, x, init.dense, keys)
 
 
 for _depth in (20, 32, 44, 56, 110):
