@@ -18,8 +18,9 @@ from ml_collections import ConfigDict
 
 from bot_jax.errors import InputError, suggest
 
-# What is below these fields is for the model or the augmentation, which knows best what is valid.
-_OPEN = ("model.options", "augment")
+# What is below these fields is for the model, the augmentation or the optimiser, which knows best
+# what is valid.
+_OPEN = ("model.options", "augment", "optimizer.layer_rates")
 
 
 _PREFIX = "--config."

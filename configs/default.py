@@ -63,6 +63,13 @@ def get_config() -> ConfigDict:
     label_smoothing.epsilon = 0.0  # 0.1 in the paper
     label_smoothing.form = "uniform"  # uniform: eps / K | paper: eps / (K - 1)
 
+    # Weights to start with, all but a classifier of other classes: --workdir of a run, or a file of
+    # `bot_jax.export`; "": drawn at random.
+    config.pretrained = ""
+    config.freeze = freeze = ConfigDict()
+    freeze.parameters = ""  # regular expression of names such as stem_conv1/kernel; "": none
+    freeze.batch_norm = "inference"  # inference | training: the statistics that frozen layers use
+
     config.auxiliary_loss_weight = 0.4  # of the loss of an auxiliary head, where the model has one
 
     config.distillation = distillation = ConfigDict()
@@ -81,6 +88,8 @@ def get_config() -> ConfigDict:
     optimizer.weight_decay = 1e-4  # not in the paper: the released code's
     optimizer.no_bias_decay = True  # decay only weights of convolutions and dense layers
     optimizer.gradient_clip_norm = 0.0  # largest global norm; 0: off
+    # Beginning of a module's name -> factor: --config.optimizer.layer_rates.stage1=0.1
+    optimizer.layer_rates = layer_rates = ConfigDict()
 
     config.schedule = schedule = ConfigDict()
     schedule.name = "cosine"  # constant | cosine | step
@@ -107,6 +116,7 @@ def get_config() -> ConfigDict:
     config.lock()  # a misspelt field is an error from here on
     model.options.unlock()
     augment.unlock()
+    layer_rates.unlock()
     for options in augment.values():
         options.unlock()
     return config

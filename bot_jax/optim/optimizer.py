@@ -12,8 +12,10 @@ decay; 0.9 and 1e-4 are the released code's.
 
 import optax
 
+from bot_jax.optim.layer_rates import scale_by_factors
 
-def make_optimizer(config, schedule, mask):
+
+def make_optimizer(config, schedule, mask, factors=None):
     """The chain of gradient transformations of a run.
 
     Args:
@@ -21,6 +23,7 @@ def make_optimizer(config, schedule, mask):
         gradient's global norm is limited to it before the weight decay; 0 = off).
       schedule: function from step to learning rate.
       mask: pytree of bool, the parameters that decay.
+      factors: pytree of float, what each parameter's update is multiplied by; None for 1.
 
     Returns:
       An `optax.GradientTransformation`.
@@ -33,4 +36,6 @@ def make_optimizer(config, schedule, mask):
         optax.trace(config.momentum, nesterov=config.nesterov),
         optax.scale_by_learning_rate(schedule),
     ]
+    if factors is not None:
+        transformations.append(scale_by_factors(factors))
     return optax.chain(*transformations)
