@@ -131,25 +131,21 @@ def test_with_the_statistics_of_the_batch_the_others_move_as_ever(make_tiny_conf
         assert np.abs(one - before.batch_stats["bn"][name]).max() > 1e-3
 
 
-def test_a_batch_norm_that_learns_has_the_statistics_of_the_batch(make_tiny_config, plain):
+def test_factors_and_a_batch_norm_that_learns_behind_a_frozen_convolution(make_tiny_config, plain):
+    """It has the statistics of the batch, so that all gradients are as without freezing."""
     config = with_options(make_tiny_config(), **{"freeze.parameters": "conv"})
-    _, after = step(config)
-    assert np.abs(after.params["bn"]["scale"] - 1).max() > 0
+    config.optimizer.layer_rates = {"bn": 0.25, "conv": 2.0}
+    before, after = step(config)
+    moved, expected = moves(before, after), moves(*plain)
+    assert not np.any(moved["conv"]["kernel"])
+    for module, factor in (("bn", 0.25), ("head", 1.0)):
+        for one, other in zip(
+            jax.tree.leaves(moved[module]), jax.tree.leaves(expected[module]), strict=True
+        ):
+            np.testing.assert_allclose(one, factor * other, rtol=1e-3, atol=1e-7)
+            assert np.abs(one).max() > 1e-5
     one, other = after.batch_stats["bn"]["mean"], plain[1].batch_stats["bn"]["mean"]
     np.testing.assert_allclose(one, other, rtol=1e-5)
-
-
-def test_a_factor_times_the_update(make_tiny_config, plain):
-    config = with_options(make_tiny_config())
-    config.optimizer.layer_rates = {"conv": 0.25, "bn": 0}
-    found, expected = moves(*step(config)), moves(*plain)
-    np.testing.assert_allclose(
-        found["conv"]["kernel"], expected["conv"]["kernel"] / 4, rtol=1e-3, atol=1e-7
-    )
-    np.testing.assert_allclose(
-        found["head"]["kernel"], expected["head"]["kernel"], rtol=1e-3, atol=1e-7
-    )
-    assert not np.any(found["bn"]["scale"])
 
 
 def test_no_gradient_is_computed_of_what_is_frozen(make_tiny_config):
@@ -157,7 +153,7 @@ def test_no_gradient_is_computed_of_what_is_frozen(make_tiny_config):
     config = with_options(make_tiny_config(), **{"freeze.parameters": "(?!head/)"})
     setup = make_setup(config, devices=jax.devices()[:1])
     arguments = setup.state_shapes, parallel.train_batch_like(8, setup.layout)
-    jaxpr = jax.make_jaxpr(make_train_step(config, setup))(*arguments)
+    jaxpr = make_train_step(config, setup).trace(*arguments).jaxpr
     convolution, head = 16 * 3 * 3 * 3 * 8, 8 * 10  # a 4x4 map
     assert count_macs(jaxpr.jaxpr) == BATCH * (convolution + 2 * head)
 
@@ -173,7 +169,7 @@ def test_the_run_says_what_is_frozen(make_tiny_config):
 
 def test_an_unknown_treatment_of_batch_norm_is_refused(make_tiny_config):
     config = with_options(make_tiny_config(), **{"freeze.batch_norm": "eval"})
-    with pytest.raises(InputError, match="freeze.batch_norm = 'eval' .* inference, training"):
+    with pytest.raises(InputError, match=r"freeze.batch_norm = 'eval' .* inference, training"):
         make_setup(config)
 
 
@@ -213,9 +209,12 @@ def test_gradients_through_a_frozen_batch_norm(relu, with_kernel):
 def test_only_the_batch_norms_that_the_pattern_names_are_frozen():
     """A layer is frozen if both of its parameters are."""
     x = np.random.default_rng(2).normal(size=(4, 2, 2, 3)).astype(np.float32)
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    variables = {
+        "params": {"scale": ones, "bias": zeros},
+        "batch_stats": {"mean": zeros, "var": ones},
+    }
     for pattern, frozen in (("scale|bias", True), ("scale", False), ("bn/", False), ("", False)):
         norm = BatchNorm(train=True, groups=BatchNormGroups(frozen=pattern))
-        variables = norm.init(jax.random.key(0), x)
-        y, updated = norm.apply(variables, x, mutable=["batch_stats"])
+        _, updated = norm.apply(variables, x, mutable=["batch_stats"])
         assert (np.abs(updated["batch_stats"]["mean"]).max() == 0) == frozen
-        assert (np.abs(y.mean((0, 1, 2))).max() > 1e-3) == frozen
