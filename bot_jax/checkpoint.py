@@ -126,6 +126,11 @@ class Checkpoints:
         )
 
 
+def has_checkpoint(directory: Path) -> bool:
+    """Whether there is a complete checkpoint in the directory of a run's; changes nothing there."""
+    return directory.is_dir() and any(path.name.isdigit() for path in directory.iterdir())
+
+
 # Differences that an error message lists.
 _SHOWN = 8
 

@@ -18,7 +18,14 @@ from bot_jax.errors import InputError, errors_in_words, suggest
 from bot_jax.extensions import import_extensions
 
 # What is below these fields is for the model, the augmentation and so on, which know what is valid.
-_OPEN = ("model.options", "augment", "loss.options", "data.options", "optimizer.options")
+_OPEN = (
+    "model.options",
+    "augment",
+    "loss.options",
+    "data.options",
+    "optimizer.options",
+    "optimizer.layer_rates",
+)
 
 
 _PREFIX = "--config."

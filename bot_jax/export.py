@@ -124,6 +124,19 @@ def run_weights(directory: Path) -> Weights:
     return Weights(name, options, class_names, size, result["step"], variables)
 
 
+def checksum(variables: dict) -> str:
+    """SHA-256 of all arrays, in the order of their names."""
+    import hashlib
+
+    import jax
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(variables):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(

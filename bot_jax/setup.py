@@ -22,11 +22,14 @@ from bot_jax.models.count import Counts, count
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.registry import get_model
 from bot_jax.optim.feedback import check_feedback
+from bot_jax.optim.freeze import BATCH_NORM, frozen_mask
+from bot_jax.optim.layer_rates import layer_factors
 from bot_jax.optim.linear_scaling import scaled_learning_rate
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.schedule import make_schedule
-from bot_jax.step import TrainState, create_state
+from bot_jax.pretrained import describe_transfer
+from bot_jax.step import TrainState, create_state, initial_variables
 from bot_jax.teacher import Teacher, make_teacher
 
 
@@ -43,7 +46,8 @@ class Setup:
       optimizer, schedule: see optim/.
       peak_learning_rate: the learning rate after warmup.
       decay_mask: pytree of bool, the parameters that decay.
-      initial_state: function without arguments that makes the state before the first step.
+      initial_state: function that makes the state before the first step, of pretrained arrays where
+        it is given some, see `step.create_state`.
       state_shapes: the shapes and dtypes of that state.
       steps_per_epoch, total_steps: in batches.
       mixing_steps: so many steps mix their images, if the run mixes any.
@@ -60,7 +64,7 @@ class Setup:
     schedule: Callable
     peak_learning_rate: float
     decay_mask: dict
-    initial_state: Callable[[], TrainState]
+    initial_state: Callable[..., TrainState]
     state_shapes: TrainState
     steps_per_epoch: int
     total_steps: int
@@ -113,7 +117,7 @@ def make_setup(
     _check_data(config, source, eval_source)
     steps_per_epoch = source.num_examples // config.batch_size
     total_steps = round(config.epochs * steps_per_epoch)
-    model, counts = make_model(config, len(source.class_names), layout.batch_norm_groups)
+    model, counts = make_model(config, len(source.class_names), _batch_norm_groups(config, layout))
     scale = config.batch_size if config.optimizer.linear_scaling else 256
     peak = scaled_learning_rate(config.optimizer.base_learning_rate, scale)
     schedule = make_schedule(
@@ -125,16 +129,18 @@ def make_setup(
     )
 
     def mask(params):
-        return decay_mask(params, config.optimizer.no_bias_decay)
+        decays = decay_mask(params, config.optimizer.no_bias_decay)
+        frozen = frozen_mask(params, config.freeze.parameters)
+        return jax.tree.map(lambda decayed, still: decayed and not still, decays, frozen)
 
-    optimizer = make_optimizer(config.optimizer, mask)
+    optimizer = make_optimizer(config.optimizer, mask, _factors(config, model))
     # Compiling random numbers with all optimisations takes a second or more for each parameter;
     # without, the whole of it takes as long. It runs once.
     create = jax.jit(
-        lambda seed: create_state(config, model, optimizer, seed),
+        lambda seed, pretrained: create_state(config, model, optimizer, seed, pretrained),
         compiler_options={"xla_backend_optimization_level": 0},
     )
-    state_shapes = jax.eval_shape(create, config.seed)
+    state_shapes = jax.eval_shape(create, config.seed, {})
     return Setup(
         source=source,
         eval_source=eval_source,
@@ -145,7 +151,7 @@ def make_setup(
         schedule=schedule,
         peak_learning_rate=peak,
         decay_mask=mask(state_shapes.params),
-        initial_state=lambda: create(config.seed),
+        initial_state=lambda pretrained=None: create(config.seed, pretrained or {}),
         state_shapes=state_shapes,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
@@ -161,6 +167,23 @@ def _check_choices(config):
     check_choice("config.mixing.draw", config.mixing.draw, DRAWS)
     check_choice("config.distillation.form", config.distillation.form, distillation.FORMS)
     check_feedback(config)
+    check_choice("config.freeze.batch_norm", config.freeze.batch_norm, BATCH_NORM)
+
+
+def _batch_norm_groups(config, layout):
+    keeps_statistics = config.freeze.batch_norm == "inference"
+    frozen = config.freeze.parameters if keeps_statistics else ""
+    return dataclasses.replace(layout.batch_norm_groups, frozen=frozen)
+
+
+def _factors(config, model):
+    """What updates are multiplied by, or None where all of them are left as they are."""
+    rates, pattern = config.optimizer.layer_rates, config.freeze.parameters
+    if not rates and not pattern:
+        return None
+    size = config.data.image_size
+    params = jax.eval_shape(lambda: initial_variables(model, size, seed=0))["params"]
+    return layer_factors(params, rates.to_dict(), frozen_mask(params, pattern))
 
 
 def _check_data(config, source, eval_source):
@@ -313,6 +336,7 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
             f"{optimizer.weight_decay:g}{f' and L1 {optimizer.l1:g}' if optimizer.l1 else ''} "
             f"on every {', '.join(sorted(names[True]))}{undecayed}",
         ),
+        *describe_transfer(config, setup),
         *_describe_teacher(config, setup),
         ("precision", f"{config.precision.compute}, loss scale {config.precision.loss_scale}"),
         ("seed", f"{config.seed}"),

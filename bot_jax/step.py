@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bot_jax import parallel
 from bot_jax.augment.mixing import Rows, mix
@@ -30,6 +31,7 @@ from bot_jax.losses.registry import make_loss
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
 from bot_jax.optim.feedback import Feedback, after_step, initial_feedback, rate_factor
+from bot_jax.optim.freeze import stop_gradients
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.weight_decay import penalty
 from bot_jax.rng import Purpose, purpose_of, sample_keys
@@ -88,9 +90,17 @@ def initial_variables(model, image_size: int, seed) -> dict:
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
-def create_state(config, model, optimizer, seed) -> TrainState:
-    """The state before the first step; `seed` as in `initial_variables`."""
+def create_state(config, model, optimizer, seed, pretrained=None) -> TrainState:
+    """The state before the first step; `seed` as in `initial_variables`.
+
+    The arrays of `pretrained`, {"params", "batch_stats"} or a part of it, take the place of those
+    that are drawn, before anything is made of them.
+    """
     averaged = initial_variables(model, config.data.image_size, seed)
+    if pretrained:
+        # A copy: what a jitted function hands through is the same buffer wherever it comes out.
+        loaded = flatten_dict(jax.tree.map(jnp.copy, pretrained))
+        averaged = unflatten_dict(flatten_dict(averaged, keep_empty_nodes=True) | loaded)
     params, batch_stats = averaged["params"], averaged["batch_stats"]
     return TrainState(
         step=jnp.int32(0),
@@ -187,6 +197,7 @@ def make_train_step(config, setup):
 
     def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
         images, targets, credit, present = prepare_batch(config, setup, batch, step)
+        params = stop_gradients(params, config.freeze.parameters)
         variables = {"params": params, "batch_stats": batch_stats}
         drawn = {}
         if draws:

@@ -1,13 +1,11 @@
 """The teacher of a distillation: any model of the registry, with trained weights."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bot_jax import export
 from bot_jax.checkpoint import shape_differences
@@ -84,17 +82,10 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
             f"The weights in {path} do not fit the model that they are said to be of:\n"
             f"{differences}"
         )
-    identity["checksum"] = _checksum(weights.variables)
+    identity["checksum"] = export.checksum(weights.variables)
     return Teacher(model, shapes, weights.variables, identity)
 
 
 def _few(names):
     shown = ", ".join(names[:3])
     return f"{len(names):,} classes ({shown}{', ...' if len(names) > 3 else ''})"
-
-
-def _checksum(variables):
-    digest = hashlib.sha256()
-    for array in jax.tree.leaves(variables):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

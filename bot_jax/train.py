@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax import parallel, rejection, results, workdir
-from bot_jax.checkpoint import Checkpoints
+from bot_jax.checkpoint import Checkpoints, has_checkpoint
 from bot_jax.data.pipeline import train_batches
 from bot_jax.data.sample import sample_source
 from bot_jax.diagnosis import diagnose
@@ -18,6 +18,7 @@ from bot_jax.early import start_early
 from bot_jax.evaluate import evaluated_variables, make_evaluate, make_read
 from bot_jax.interrupt import Interrupted, catch_signals
 from bot_jax.optim.feedback import after_evaluation, stops_early
+from bot_jax.pretrained import load_pretrained
 from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
 from bot_jax.setup import Setup, describe_model, describe_run, make_setup
 from bot_jax.step import make_train_step, zero_metrics
@@ -61,12 +62,18 @@ def train(config, directory: Path, began: float | None = None) -> dict:
         print(f"This run is finished: {directory}/result.json has step {finished['step']:,}.")
         return finished
     setup = make_setup(config)
+    # A run that goes on has them in its checkpoint.
+    goes_on = has_checkpoint(directory / "checkpoints")
+    pretrained = None if goes_on else load_pretrained(config, setup)
     workdir.write_config(directory, config)
     workdir.write_class_names(directory, setup.source.class_names)
     if setup.teacher:
         workdir.check_teacher(directory, setup.teacher.identity)
     print_table("Model", describe_model(setup))
     print_table("Run", describe_run(config, setup))
+    if pretrained:
+        workdir.write_pretrained(directory, pretrained.report)
+        print_table("Pretrained weights", pretrained.describe())
     start_up.finished("set-up")
     with contextlib.ExitStack() as stack:
         signal_received = stack.enter_context(catch_signals())
@@ -78,7 +85,8 @@ def train(config, directory: Path, began: float | None = None) -> dict:
             )
         )
         if checkpoints.latest_step is None:
-            state = parallel.replicate(setup.initial_state(), setup.layout)
+            drawn = setup.initial_state(pretrained and pretrained.variables)
+            state = parallel.replicate(drawn, setup.layout)
         else:
             state = checkpoints.restore(setup.state_shapes, setup.layout)
             print(f"Going on after step {checkpoints.latest_step:,}.", flush=True)

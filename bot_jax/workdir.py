@@ -8,6 +8,7 @@ timing.jsonl           speed and waiting times, which are not
 checkpoints/           see checkpoint.py
 tensorboard/           the same scalars for TensorBoard
 result.json            the final evaluation
+pretrained.json        what the weights at the start were, where they were not drawn
 teacher.json           which weights taught it, where there was a teacher
 skipped_images.txt     training images that could not be decoded, if any
 confusion_SPLIT.csv    rows: true class, columns: predicted class
@@ -54,6 +55,7 @@ _MAY_CHANGE = (
     "data.path",
     "distillation.teacher",
     "name",
+    "pretrained",  # its effect is in the checkpoints
 )
 
 
@@ -154,6 +156,11 @@ def check_teacher(path: Path, teacher: dict) -> None:
             f"The run in {path} was taught by {before}, and config.distillation.teacher is now "
             f"{teacher}. Use the same teacher to go on with it, or another --workdir."
         )
+
+
+def write_pretrained(path: Path, report: dict) -> None:
+    """Writes pretrained.json, see `pretrained.Pretrained.report`."""
+    write_atomically(path / "pretrained.json", json.dumps(report, indent=2) + "\n")
 
 
 def read_skipped_images(path: Path) -> set[str]:

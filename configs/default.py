@@ -72,6 +72,13 @@ def get_config() -> ConfigDict:
     label_smoothing.epsilon = 0.0  # 0.1 in the paper
     label_smoothing.form = "uniform"  # uniform: eps / K | paper: eps / (K - 1)
 
+    # Weights to start with, all but a classifier of other classes: --workdir of a run, or a file of
+    # `bot_jax.export`; "": drawn at random.
+    config.pretrained = ""
+    config.freeze = freeze = ConfigDict()
+    freeze.parameters = ""  # regular expression of names such as stem_conv1/kernel; "": none
+    freeze.batch_norm = "inference"  # inference | training: the statistics that frozen layers use
+
     config.auxiliary_loss_weight = 0.4  # of the loss of an auxiliary head, where the model has one
 
     config.distillation = distillation = ConfigDict()
@@ -98,6 +105,8 @@ def get_config() -> ConfigDict:
     optimizer.gradient_clip_norm = 0.0  # largest global norm; 0: off
     optimizer.lookahead_steps = 0  # between two updates of Lookahead's slow weights; 0: off
     optimizer.lookahead_alpha = 0.5  # how far these go
+    # Beginning of a module's name -> factor: --config.optimizer.layer_rates.stage1=0.1
+    optimizer.layer_rates = layer_rates = ConfigDict()
 
     config.schedule = schedule = ConfigDict()
     # constant | cosine | exponential | piecewise | plateau | polynomial | step | warm_restarts
@@ -143,6 +152,7 @@ def get_config() -> ConfigDict:
     for options in (model.options, loss.options, data.options, optimizer.options):
         options.unlock()
     augment.unlock()
+    layer_rates.unlock()
     for options in augment.values():
         options.unlock()
     return config

@@ -1,6 +1,7 @@
 """Batch normalisation over groups of examples (Ioffe & Szegedy 1502.03167, algorithm 1)."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -35,7 +36,8 @@ class BatchNorm(nn.Module):
     The running variance averages the biased variance, as in MXNet and Flax; PyTorch
     averages the unbiased one. The mean is over the groups of this device; with several devices
     `bot_jax.step` averages what they have. At evaluation and initialisation the running
-    statistics are used, and nothing is updated.
+    statistics are used, and nothing is updated; so it is in training where `groups.frozen` says so,
+    and then the gradient is that of a fixed affine map.
 
     Parameters: `scale` (gamma) and `bias` (beta), float32 [channels]. Collection
     `batch_stats`: `mean` and `var`, float32 [channels]. Statistics are computed in float32
@@ -67,7 +69,7 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         x = x.astype(self.dtype)
-        statistics_of_batch = self.train and not self.is_initializing()
+        statistics_of_batch = self.train and not self.is_initializing() and not self._is_frozen()
         projects = False
         if kernel is not None:
             projects = statistics_of_batch and not self.relu and is_worth_it(x, kernel, self.groups)
@@ -93,6 +95,11 @@ class BatchNorm(nn.Module):
             average = jax.lax.stop_gradient(statistic).mean(0)
             running.value = self.momentum * running.value + (1 - self.momentum) * average
         return y
+
+    def _is_frozen(self):
+        pattern, names = self.groups.frozen, ("scale", "bias")
+        paths = ("/".join((*self.path, name)) for name in names)
+        return bool(pattern) and all(re.match(pattern, path) for path in paths)
 
 
 def _affine(x, mean, factor, bias, relu):

@@ -19,7 +19,7 @@ def at_least_float32(dtype) -> jnp.dtype:
 
 @dataclasses.dataclass(frozen=True)
 class BatchNormGroups:
-    """How a device's examples are grouped for batch statistics.
+    """How a device's examples are grouped for batch statistics, and which layers use none.
 
     Examples of one group share statistics; groups never do. The defaults make one group of
     all examples of the one device.
@@ -28,10 +28,14 @@ class BatchNormGroups:
       local: the device's batch is split into this many consecutive groups of equal size.
       mean_over_members: averages an array over the devices that share one group (a
         collective); identity where every group lives on one device.
+      frozen: regular expression for `re.match`; a batch norm whose parameters' paths
+        ("stem_bn1/scale" and "stem_bn1/bias") it matches uses its running statistics in training
+        too, and keeps them. "": none does.
     """
 
     local: int = 1
     mean_over_members: Callable[[jax.Array], jax.Array] = identity
+    frozen: str = ""
 
 
 def group_means(x, groups: BatchNormGroups):

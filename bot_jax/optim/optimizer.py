@@ -25,6 +25,7 @@ import jax
 import optax
 
 from bot_jax.errors import InputError, check_choice
+from bot_jax.optim.layer_rates import scale_by_factors
 from bot_jax.optim.lookahead import lookahead
 from bot_jax.optim.weight_decay import DECAY_IN, add_decay
 from bot_jax.options import check_options, keyword_defaults
@@ -120,19 +121,11 @@ def make_optimizer(config, mask, factors=None) -> optax.GradientTransformationEx
     options = check_options(where, chosen.options, config.options)
     transformations.append(chosen.make(config, mask, **options))
     if factors is not None:
-        transformations.append(_scale_each(factors))
+        transformations.append(scale_by_factors(factors))
     optimizer = optax.chain(*transformations)
     if config.lookahead_steps:
         optimizer = lookahead(optimizer, config.lookahead_steps, config.lookahead_alpha)
     return optimizer
-
-
-def _scale_each(factors):
-    def scale(updates, params):
-        del params
-        return jax.tree.map(lambda update, factor: factor * update, updates, factors)
-
-    return optax.stateless(scale)
 
 
 def check_fractions(**options: float) -> None:

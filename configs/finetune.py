@@ -1,0 +1,51 @@
+r"""A trained ResNet-18-D goes on to a small folder of photographs, on two CPU cores.
+
+photos.py trains the same model from scratch. Train it where there are many images of a related
+kind, then start from it where there are few:
+
+    python -m bot_jax.main --config configs/photos.py --workdir runs/photos \
+        --config.data.path=MANY
+    python -m bot_jax.main --config configs/finetune.py:layer_rates --workdir runs/finetuned \
+        --config.data.path=FEW
+
+MANY and FEW have train/CLASS/ and validation/CLASS/, or CLASS/ alone. Weights that are elsewhere
+are named with --config.pretrained: a run, or a file of `python -m bot_jax.export`. The fewer the
+images, the more of the network is best left as it is, so the rows are worth a comparison.
+"""
+
+from bot_jax.recipes import Row
+from configs import photos
+
+
+def _all():
+    config = photos.get_config()
+    config.pretrained = "runs/photos"
+    del config.augment.mixup  # of use in long runs
+    config.optimizer.base_learning_rate = 0.01
+    config.optimizer.weight_decay = 1e-4
+    return config
+
+
+def _layer_rates():
+    config = _all()
+    # As PaddleClas fine-tunes its SSLD weights.
+    factors = {"stem": 0.1, "stage1": 0.1, "stage2": 0.2, "stage3": 0.2, "stage4": 0.3}
+    config.optimizer.layer_rates = factors
+    return config
+
+
+def _frozen():
+    config = _all()
+    config.freeze.parameters = "(?!head/)"  # whatever does not begin so
+    return config
+
+
+ROWS = {
+    "all": Row(_all, remark="every layer learns, at a tenth or less of the rate from scratch"),
+    "layer_rates": Row(_layer_rates, remark="the nearer to the input, the slower"),
+    "frozen": Row(_frozen, remark="only the classifier learns; statistics stay as they are"),
+}
+
+
+def get_config(row):
+    return ROWS[row].make()
