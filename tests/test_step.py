@@ -184,7 +184,7 @@ def test_training_accuracy_under_mixup_is_the_weight_of_the_predicted_class(tiny
     config = plain(tiny_config)
     config.augment.mixup = {"alpha": 5.0}
     batch = batch_of(np.random.default_rng(1))
-    images, targets, credit = prepared(config, batch)
+    images, targets, credit, _ = prepared(config, batch)
     np.testing.assert_allclose(targets, credit, atol=1e-6)  # without smoothing they are equal
     np.testing.assert_allclose(credit.sum(-1), 1, atol=1e-6)
     # Row 0 is mixed with row 7, the last of its group, and both with one weight.
@@ -238,7 +238,7 @@ def test_mixup_permutes_within_groups_with_a_weight_for_each_sample(tiny_config)
     partners = np.concatenate(
         [8 * i + np.asarray(jax.random.permutation(key, 8)) for i, key in enumerate(group_keys)]
     )
-    images, targets, _ = prepared(config, batch)
+    images, targets, *_ = prepared(config, batch)
     expected = weights * number + (1 - weights) * partners
     np.testing.assert_allclose(images[:, 3, 3, 0] * 58.393 + 123.68, expected, atol=1e-3)
     one_hot = np.eye(10)[batch["label"]]
@@ -250,7 +250,7 @@ def test_the_last_epochs_are_not_mixed_where_asked(tiny_config):
     config = plain(tiny_config)
     config.augment.mixup = {"alpha": 5.0}
     batch = batch_of(np.random.default_rng(1))
-    images, targets, _ = prepared(config, batch, step=5)
+    images, targets, *_ = prepared(config, batch, step=5)
     np.testing.assert_array_equal(targets, np.eye(10)[batch["label"]])
     mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
     np.testing.assert_allclose(images, (batch["image"] - mean) / std, rtol=1e-4, atol=1e-4)
@@ -296,7 +296,7 @@ def test_first_update_with_a_teacher_is_that_of_the_papers_loss(tiny_config, dev
     options = {"steps": 1, "batches": [batch], "batch_norm": False}
     after = run(config, devices=devices, teacher=teacher, **options)
 
-    images, targets, _ = prepared(config, batch)
+    images, targets, *_ = prepared(config, batch)
     r = np.asarray(teacher.model.apply(teacher.variables, images, train=False), np.float64)
     soft = np.exp(r / 5) / np.exp(r / 5).sum(-1, keepdims=True)
     model = get_model("tiny", num_classes=10, batch_norm=False)
@@ -364,7 +364,7 @@ def test_a_teacher_changes_neither_the_state_nor_what_devices_exchange(tiny_conf
         kernels = read_kernels(lowered.compile().as_text())
         moved.append(sum(k.times * k.bytes for k in kernels if k.kind == "collective"))
         shapes.append(jax.tree.map(lambda x: (x.shape, x.dtype), lowered.out_info))
-    assert moved[1] == moved[0] + 4  # the loss is another one than that against the labels
+    assert moved[1] == moved[0] + 8  # the loss is another one than that against the labels
     assert shapes[0] == shapes[1]
 
 
@@ -387,7 +387,7 @@ def test_an_auxiliary_head_adds_its_weighted_loss(tiny_config):
     train_step = step_module.make_train_step(config, setup)
     after, _ = jax.device_get(train_step(state, parallel.put_batch(batch, layout)))
 
-    images, targets, _ = prepared(config, batch)
+    images, targets, *_ = prepared(config, batch)
 
     def loss(params):
         both = (jax.nn.log_softmax(z) for z in model.apply({"params": params}, images, train=True))
@@ -466,9 +466,9 @@ def test_a_planted_overflow_skips_one_step_halves_the_scale_and_the_run_goes_on(
     prepare = step_module.prepare_batch
 
     def plant(config, setup, batch, step):
-        images, targets, credit = prepare(config, setup, batch, step)
+        images, targets, *others = prepare(config, setup, batch, step)
         second_step = (batch["sample_id"] >= BATCH) & (batch["sample_id"] < 2 * BATCH)
-        return images, jnp.where(second_step[:, None], 1e9 * targets, targets), credit
+        return images, jnp.where(second_step[:, None], 1e9 * targets, targets), *others
 
     rng = np.random.default_rng(0)
     batches = [batch_of(rng, first_id=i * BATCH) for i in range(4)]

@@ -189,9 +189,9 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_checkpoint(config, tmp
     prepare = step.prepare_batch
 
     def explode(config, setup, batch, step):
-        images, targets, credit = prepare(config, setup, batch, step)
+        images, targets, *others = prepare(config, setup, batch, step)
         bad = (batch["sample_id"] >= first_bad_id)[:, None]
-        return images, jax.numpy.where(bad, float("nan"), targets), credit
+        return images, jax.numpy.where(bad, float("nan"), targets), *others
 
     monkeypatch.setattr(step, "prepare_batch", explode)
     with pytest.raises(train.TrainingFailed) as failure:
