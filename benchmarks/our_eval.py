@@ -11,7 +11,7 @@ from bot_jax.data.source import make_source
 from bot_jax.evaluate import make_evaluate
 from bot_jax.huge_pages import use_huge_pages
 from bot_jax.setup import make_model
-from bot_jax.step import initial_variables
+from bot_jax.state import initial_variables
 
 
 def main():

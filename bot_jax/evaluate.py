@@ -12,8 +12,9 @@ from bot_jax.data.background import known_classes
 from bot_jax.data.pipeline import check_data_options, eval_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
+from bot_jax.eval_step import make_eval_step, zero_totals
 from bot_jax.setup import make_model
-from bot_jax.step import initial_variables, make_eval_step, zero_totals
+from bot_jax.state import initial_variables
 from bot_jax.workdir import check_workdir
 
 # Up to this many batches are on their way to the device while it computes.
@@ -52,7 +53,7 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
       where it is false the function returns None. Results: top1, top5 (percent), loss (mean, nats),
       num_examples, num_bad (files that could not be decoded and were skipped), classes (int32
       [num_examples, 2], the true and the predicted class of each), and of each known and
-      confidence, see `step.make_eval_step`.
+      confidence, see `eval_step.make_eval_step`.
     """
     read = make_read(config, source, layout)
     eval_step = make_eval_step(model, layout, known_classes(config, len(source.class_names)))
@@ -82,7 +83,7 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
 
 
 def summarize(totals) -> dict:
-    """Percentages and means of the sums of an evaluation, see `step.zero_totals`."""
+    """Percentages and means of the sums of an evaluation, see `eval_step.zero_totals`."""
     count = max(int(totals["count"]), 1)
     return {
         "top1": 100.0 * int(totals["top1"]) / count,

@@ -106,7 +106,7 @@ def run_weights(directory: Path) -> Weights:
     from bot_jax.checkpoint import Checkpoints
     from bot_jax.extensions import import_extensions
     from bot_jax.models.registry import get_model
-    from bot_jax.step import initial_variables
+    from bot_jax.state import initial_variables
     from bot_jax.workdir import read_class_names, read_config
 
     config, result = read_config(directory), results.read(directory)

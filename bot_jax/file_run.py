@@ -17,10 +17,10 @@ from bot_jax.data.perceptual_hash import difference_hash
 from bot_jax.data.pipeline import eval_batches
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
+from bot_jax.eval_step import make_eval_step, zero_totals
 from bot_jax.export import Weights, run_weights
 from bot_jax.models.registry import get_model
 from bot_jax.progress import ImageProgress
-from bot_jax.step import make_eval_step, zero_totals
 from bot_jax.workdir import read_config
 
 

@@ -49,9 +49,10 @@ def run(config, *, lowest: float, highest: float, steps: int):
     import jax.numpy as jnp
 
     from bot_jax import parallel
+    from bot_jax.metrics import zero_metrics
     from bot_jax.optim.range_test import Smoother, exponential_rates, suggest_rates
     from bot_jax.progress import ProgressLine, format_duration
-    from bot_jax.step import make_train_step, zero_metrics
+    from bot_jax.step import make_train_step
 
     setup = _with_rates(config, exponential_rates(lowest, highest, steps), steps)
     teacher = setup.teacher

@@ -29,7 +29,7 @@ from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.schedule import make_schedule
 from bot_jax.pretrained import describe_transfer
-from bot_jax.step import TrainState, create_state, initial_variables
+from bot_jax.state import TrainState, create_state, initial_variables
 from bot_jax.teacher import Teacher, make_teacher
 
 
@@ -47,7 +47,7 @@ class Setup:
       peak_learning_rate: the learning rate after warmup.
       decay_mask: pytree of bool, the parameters that decay.
       initial_state: function that makes the state before the first step, of pretrained arrays where
-        it is given some, see `step.create_state`.
+        it is given some, see `state.create_state`.
       state_shapes: the shapes and dtypes of that state.
       steps_per_epoch, total_steps: in batches.
       mixing_steps: so many steps mix their images, if the run mixes any.

@@ -3,7 +3,8 @@
 import jax
 
 from bot_jax import parallel
-from bot_jax.step import make_eval_step, make_train_step, zero_totals
+from bot_jax.eval_step import make_eval_step, zero_totals
+from bot_jax.step import make_train_step
 
 
 def train_step_and_shapes(config, setup) -> tuple:

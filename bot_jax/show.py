@@ -4,7 +4,7 @@ python -m bot_jax.show --config configs/photos.py --output sheet.png --config.da
 
 The images are a few of the training split. The rows: as an evaluation sees them, the crops, each
 augmentation of the configuration alone, on the same crops, and all as the training step makes it,
-which is the very function of the training step (`step.prepare_batch`). Alone, an augmentation is
+which is the very function of the training step (`batch.prepare_batch`). Alone, an augmentation is
 applied to every image, whatever its `probability`; the last row is by chance as in training.
 """
 
@@ -154,7 +154,7 @@ def _prepare(config, setup, batch, augment, epoch):
     from ml_collections import ConfigDict
 
     from bot_jax.augment.normalize import MEAN, STANDARD_DEVIATION
-    from bot_jax.step import prepare_batch
+    from bot_jax.batch import prepare_batch
 
     config = ConfigDict(copy.deepcopy(config.to_dict()))
     config.augment = ConfigDict(augment)

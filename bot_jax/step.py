@@ -1,6 +1,6 @@
-"""The training step and the evaluation step.
+"""The training step.
 
-One training step, on every device at once:
+On every device at once:
 
     uint8 images -> colours and the like -> normalise -> mixing -> model (and teacher) -> loss
     -> gradients, summed over micro-batches and devices -> optimiser -> new state
@@ -12,147 +12,25 @@ batch statistics, softmax and loss are float32. All randomness is keyed by sampl
 import inspect
 from functools import partial
 
-import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bot_jax import parallel
-from bot_jax.augment.mixing import Rows, mix
-from bot_jax.augment.normalize import normalize
-from bot_jax.augment.registry import augment_images
-from bot_jax.loss_scale import LossScale, initial_loss_scale, update_loss_scale
-from bot_jax.losses.cross_entropy import cross_entropy
+from bot_jax.batch import prepare_batch
+from bot_jax.data.labels import UNREADABLE
+from bot_jax.loss_scale import update_loss_scale
 from bot_jax.losses.distillation import distillation_loss
-from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.losses.registry import make_loss
+from bot_jax.metrics import SUMS, add_metrics
 from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
-from bot_jax.optim.feedback import Feedback, after_step, initial_feedback, rate_factor
+from bot_jax.optim.feedback import after_step, rate_factor
 from bot_jax.optim.freeze import stop_gradients
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.weight_decay import penalty
-from bot_jax.rng import Purpose, purpose_of, sample_keys
-
-
-@flax.struct.dataclass
-class TrainState:
-    """All that a run carries from step to step, replicated on every device.
-
-    Attributes:
-      step: int32, steps done.
-      params: float32 parameters.
-      batch_stats: float32 running statistics of batch norm.
-      opt_state: state of the optimiser.
-      ema: moving average of {"params", "batch_stats"}, or None.
-      loss_scale: `LossScale`.
-      feedback: `Feedback`, what the learning rate depends on beside the step.
-      metrics: sums since the metrics were last read, see `zero_metrics`.
-    """
-
-    step: jax.Array
-    params: dict
-    batch_stats: dict
-    opt_state: tuple
-    ema: dict | None
-    loss_scale: LossScale
-    feedback: Feedback
-    metrics: dict
-
-
-_SUMS = ("loss", "label_loss", "correct")
-# The label of an image that could not be read. One without a label has -2.
-_COUNTS_IN_NOTHING = -1
-
-
-def zero_metrics():
-    """Sums of training metrics: nothing yet.
-
-    loss, label_loss, correct, count, labelled: sums over examples (label_loss: the part that knows
-    the labels only, without teacher, auxiliary head, L1 and L2; correct counts under mixup as the
-    weight of the predicted class in the pair; count: all in the loss; labelled: those with a
-    label).
-    gradient_norm: sum over steps. steps, skipped: numbers of steps, and of those skipped because a
-    gradient was not finite. bad_step: the first step, counted from 1, that must stop the run, or 0.
-    loss_scale, learning_rate: those of the last step.
-    """
-    names = (*_SUMS, "count", "labelled", "gradient_norm", "loss_scale", "learning_rate")
-    zeros = {name: np.float32(0) for name in names}
-    return zeros | {name: np.int32(0) for name in ("steps", "skipped", "bad_step")}
-
-
-def initial_variables(model, image_size: int, seed) -> dict:
-    """{"params", "batch_stats"} before training; `seed` is the run's, an array where traced."""
-    key = jax.random.fold_in(jax.random.key(seed), int(Purpose.INITIALIZATION))
-    variables = model.init(key, jnp.zeros((1, image_size, image_size, 3)), train=False)
-    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
-
-
-def create_state(config, model, optimizer, seed, pretrained=None) -> TrainState:
-    """The state before the first step; `seed` as in `initial_variables`.
-
-    The arrays of `pretrained`, {"params", "batch_stats"} or a part of it, take the place of those
-    that are drawn, before anything is made of them.
-    """
-    averaged = initial_variables(model, config.data.image_size, seed)
-    if pretrained:
-        # A copy: what a jitted function hands through is the same buffer wherever it comes out.
-        loaded = flatten_dict(jax.tree.map(jnp.copy, pretrained))
-        averaged = unflatten_dict(flatten_dict(averaged, keep_empty_nodes=True) | loaded)
-    params, batch_stats = averaged["params"], averaged["batch_stats"]
-    return TrainState(
-        step=jnp.int32(0),
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=optimizer.init(params),
-        # A copy: donated buffers must not appear twice.
-        ema=jax.tree.map(jnp.copy, averaged) if config.ema_decay else None,
-        loss_scale=initial_loss_scale(config.precision),
-        feedback=initial_feedback(config.schedule),
-        metrics=zero_metrics(),
-    )
-
-
-def prepare_batch(config, setup, batch, step=0):
-    """Augments, normalises and mixes one micro-batch on its device.
-
-    Args:
-      config: the whole configuration.
-      setup: see `make_train_step`.
-      batch: image uint8 [b, H, W, 3], label int32 [b] (-1: the image counts in nothing, -2: it
-        has no label), sample_id uint32 [b].
-      step: int32 scalar, steps done.
-
-    Returns:
-      images float32 [b, H, W, 3], targets float32 [b, K], `credit` float32 [b, K], the unsmoothed
-      targets, by which training accuracy is counted, and `present` float32 [b], the part of each
-      image that counts, labelled or not.
-    """
-    step = jnp.asarray(step)
-    each = {
-        "seed": config.seed,
-        "sample_ids": batch["sample_id"],
-        "epoch": step.astype(jnp.float32) / setup.steps_per_epoch,
-    }
-    images = augment_images(batch["image"], config.augment, "pixels", **each)
-    images = augment_images(normalize(images), config.augment, "normalized", **each)
-    smoothing = config.label_smoothing
-    labels, num_classes = batch["label"], setup.num_classes
-    targets = smooth_labels(labels, num_classes, smoothing.epsilon, smoothing.form)
-    credit = smooth_labels(labels, num_classes, 0.0)
-    present = (labels != _COUNTS_IN_NOTHING).astype(jnp.float32)
-    images, (targets, credit, present) = mix(
-        images,
-        [targets, credit, present],
-        Rows(config.seed, batch["sample_id"], setup.layout),
-        config.augment,
-        draw=config.mixing.draw,
-        mixes=step < setup.mixing_steps,
-        step=step,
-    )
-    return images, targets, credit, present
+from bot_jax.rng import purpose_of, sample_keys
+from bot_jax.state import TrainState
 
 
 def _losses(config, loss, outputs, targets, present, teacher_logits):
@@ -193,7 +71,7 @@ def make_train_step(config, setup):
 
     def counts_in_loss(labels):
         # Without a teacher nothing can be learned from an image without a label.
-        return labels != _COUNTS_IN_NOTHING if teacher else labels >= 0
+        return labels != UNREADABLE if teacher else labels >= 0
 
     def micro_batch_loss(params, batch_stats, scale, batch, step, teacher_variables):
         images, targets, credit, present = prepare_batch(config, setup, batch, step)
@@ -235,7 +113,7 @@ def make_train_step(config, setup):
             return (gradients, batch_stats, jax.tree.map(jnp.add, sums, new_sums)), None
 
         gradients = jax.tree.map(jnp.zeros_like, params)
-        sums = parallel.per_device(dict.fromkeys(_SUMS, jnp.float32(0)))
+        sums = parallel.per_device(dict.fromkeys(SUMS, jnp.float32(0)))
         carry = (gradients, parallel.per_device(state.batch_stats), sums)
         if layout.accumulation == 1:
             carry, _ = accumulate(carry, jax.tree.map(lambda x: x[0], batch))
@@ -280,82 +158,9 @@ def make_train_step(config, setup):
             feedback=after_step(
                 state.feedback, sums["correct"], sums["labelled"], finite, config.schedule
             ),
-            metrics=_add_metrics(state, sums, gradient_norm, rate, finite, policy),
+            metrics=add_metrics(state, sums, gradient_norm, rate, finite, policy),
             **new,
         )
         return state, state.step + 0
-
-    return parallel.sharded(step, layout)
-
-
-def _add_metrics(state, sums, gradient_norm, learning_rate, finite, policy):
-    old = state.metrics
-    # With a loss scale an overflow is expected now and then; only one that halving the scale
-    # can no longer cure is a failure.
-    curable = policy.loss_scale == "static" or (
-        (policy.loss_scale == "dynamic") & (state.loss_scale.scale > 1.0)
-    )
-    bad = jnp.where(finite | curable, 0, state.step + 1)
-    kept = jax.tree.map(
-        lambda x: jnp.where(finite, x, 0.0), sums | {"gradient_norm": gradient_norm}
-    )
-    return {name: old[name] + value for name, value in kept.items()} | {
-        "steps": old["steps"] + 1,
-        "skipped": old["skipped"] + ~finite,
-        "loss_scale": state.loss_scale.scale,
-        "learning_rate": jnp.float32(learning_rate),
-        "bad_step": jnp.where(old["bad_step"] > 0, old["bad_step"], bad),
-    }
-
-
-def zero_totals():
-    """Sums of an evaluation: nothing yet."""
-    return {name: np.int32(0) for name in ("top1", "top5", "count")} | {"loss": np.float32(0)}
-
-
-def make_eval_step(model, layout, num_known=None):
-    """Compiles the evaluation step.
-
-    Args:
-      model: the Flax module.
-      layout: that of a batch.
-      num_known: so many of the first classes are known ones; the others (the background) only take
-        probability away from them. Default all.
-
-    Returns:
-      A function (totals, device batch, variables) -> (totals, examples) that donates the old
-      totals; variables are {"params", "batch_stats"}. `examples` has an array [batch] each: label
-      and predicted (int32), known (int32, the predicted class among the known ones) and confidence
-      (float32, its probability). Examples with a label below 0 do not count. Among equal logits the
-      lower class ranks first.
-    """
-
-    def step(totals, batch, variables):
-        batch = jax.tree.map(lambda x: x[0], batch)
-        logits = model.apply(variables, normalize(batch["image"].astype(jnp.float32)), train=False)
-        labels, counts = batch["label"], batch["label"] >= 0
-        own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)
-        before = (logits > own) | (
-            (logits == own) & (jnp.arange(logits.shape[-1]) < labels[:, None])
-        )
-        # A logit that is not a number compares as false; it must not win.
-        rank = jnp.where(jnp.isfinite(own[:, 0]), jnp.sum(before, axis=-1), logits.shape[-1])
-        losses = cross_entropy(logits, smooth_labels(labels, logits.shape[-1], 0.0))
-        sums = {
-            "top1": jnp.sum(counts & (rank < 1)),
-            "top5": jnp.sum(counts & (rank < 5)),
-            "count": jnp.sum(counts),
-            "loss": jnp.sum(losses),
-        }
-        probabilities = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
-        examples = {
-            "label": labels,
-            "predicted": jnp.argmax(logits, -1).astype(jnp.int32),
-            "known": jnp.argmax(logits[:, :num_known], -1).astype(jnp.int32),
-            "confidence": jnp.nan_to_num(jnp.max(probabilities[:, :num_known], axis=-1)),
-        }
-        examples = {name: parallel.own_rows(x, layout) for name, x in examples.items()}
-        sums, examples = parallel.sum_over_devices((sums, examples))
-        return jax.tree.map(jnp.add, totals, sums), examples
 
     return parallel.sharded(step, layout)

@@ -12,7 +12,7 @@ from bot_jax.checkpoint import shape_differences
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import COMPUTE
 from bot_jax.models.registry import get_model
-from bot_jax.step import initial_variables
+from bot_jax.state import initial_variables
 
 
 @dataclasses.dataclass(frozen=True)

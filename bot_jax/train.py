@@ -17,11 +17,12 @@ from bot_jax.diagnosis import diagnose
 from bot_jax.early import start_early
 from bot_jax.evaluate import evaluated_variables, make_evaluate, make_read
 from bot_jax.interrupt import Interrupted, catch_signals
+from bot_jax.metrics import zero_metrics
 from bot_jax.optim.feedback import after_evaluation, stops_early
 from bot_jax.pretrained import load_pretrained
 from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
 from bot_jax.setup import Setup, describe_model, describe_run, make_setup
-from bot_jax.step import make_train_step, zero_metrics
+from bot_jax.step import make_train_step
 
 # Batches that are sent to the device ahead of the step that needs them.
 AHEAD = 2

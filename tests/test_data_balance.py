@@ -17,6 +17,7 @@ from bot_jax.data.pipeline import train_batches
 from bot_jax.errors import InputError
 from bot_jax.models.registry import get_model
 from bot_jax.setup import make_setup
+from bot_jax.state import create_state
 
 SIZES = {"a": 2, "b": 5, "c": 4}
 
@@ -164,7 +165,7 @@ def test_the_first_update_of_a_weighted_step(make_tiny_config, mixes):
         "label": np.array([0, 1, 2, 1, -1, 1, 0, 1], np.int32),
         "sample_id": np.arange(8, dtype=np.uint32),
     }
-    state = jax.jit(lambda: step_module.create_state(config, model, optimizer, 0))()
+    state = jax.jit(lambda: create_state(config, model, optimizer, 0))()
     before = jax.device_get(state.params)
     after, _ = step_module.make_train_step(config, setup)(
         parallel.replicate(state, layout), parallel.put_batch(batch, layout)

@@ -19,6 +19,7 @@ from bot_jax.models.layers import conv_and_norm
 from bot_jax.models.resnet_cifar import CifarBlock
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
+from bot_jax.state import create_state, initial_variables
 from configs import default
 
 BATCH, FIRST_ID = 16, 1000
@@ -56,7 +57,7 @@ def run(config, make, *, devices=1, accumulation=1, teacher=None):
         "label": rng.integers(0, 10, BATCH).astype(np.int32),
         "sample_id": np.arange(FIRST_ID, FIRST_ID + BATCH, dtype=np.uint32),
     }
-    create = jax.jit(lambda: step_module.create_state(config, model, setup.optimizer, config.seed))
+    create = jax.jit(lambda: create_state(config, model, setup.optimizer, config.seed))
     state = parallel.replicate(create(), layout)
     constants = (parallel.replicate(teacher.variables, layout),) if teacher else ()
     train_step = step_module.make_train_step(config, setup)
@@ -117,9 +118,7 @@ class Probe(nn.Module):
 def test_keys_are_those_of_seed_purpose_and_sample_id(config, devices):
     config.seed = 7
     # A teacher of the same kind gets none, or its own assertion fails.
-    teacher = SimpleNamespace(
-        model=Probe(), variables=step_module.initial_variables(Probe(), 8, seed=5)
-    )
+    teacher = SimpleNamespace(model=Probe(), variables=initial_variables(Probe(), 8, seed=5))
     state = run(config, lambda groups: Probe(), devices=devices, teacher=teacher)
     base = jax.random.fold_in(jax.random.key(7), zlib.crc32(b"model"))
     drawn = [

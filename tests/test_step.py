@@ -10,13 +10,17 @@ import pytest
 
 from bot_jax import parallel
 from bot_jax import step as step_module
+from bot_jax.batch import prepare_batch
+from bot_jax.eval_step import make_eval_step, zero_totals
 from bot_jax.hlo import read_kernels
+from bot_jax.losses.cross_entropy import cross_entropy
 from bot_jax.losses.label_smoothing import smooth_labels
 from bot_jax.models import count
 from bot_jax.models.registry import get_model
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.rng import Purpose, sample_keys
+from bot_jax.state import create_state, initial_variables
 
 BATCH = 32
 
@@ -73,7 +77,7 @@ def run(
         "tiny", num_classes=10, dtype=dtype, bn_groups=layout.batch_norm_groups, **options
     )
     setup = parts(config, model, layout, teacher=teacher, mixing_steps=mixing_steps)
-    state = step_module.create_state(config, model, setup.optimizer, config.seed)
+    state = create_state(config, model, setup.optimizer, config.seed)
     state = parallel.replicate(state, layout)
     train_step = step_module.make_train_step(config, setup)
     constants = (parallel.replicate(teacher.variables, layout),) if teacher else ()
@@ -157,7 +161,7 @@ def test_first_update_is_that_of_the_mean_loss(tiny_config):
 
     model = get_model("tiny", num_classes=10, batch_norm=False)
     optimizer = make_optimizer(config.optimizer, decay_mask)
-    params = step_module.create_state(config, model, optimizer, config.seed).params
+    params = create_state(config, model, optimizer, config.seed).params
     mean, std = np.array([123.68, 116.779, 103.939]), np.array([58.393, 57.12, 57.375])
     images = jnp.asarray((batch["image"] - mean) / std, jnp.float32)
     counts = batch["label"] >= 0
@@ -207,7 +211,7 @@ def prepared(config, batch, devices=1, group_size=8, step=0):
 
     def prepare(batch):
         setup = parts(config, None, layout, mixing_steps=5)
-        return step_module.prepare_batch(config, setup, batch, step)
+        return prepare_batch(config, setup, batch, step)
 
     spec = jax.sharding.PartitionSpec(parallel.AXES)
     call = jax.shard_map(prepare, mesh=layout.mesh, in_specs=spec, out_specs=spec)
@@ -264,7 +268,7 @@ def test_the_last_epochs_are_not_mixed_where_asked(tiny_config):
 
 def make_teacher(model):
     """Random weights, with statistics that are far from those of any batch."""
-    variables = step_module.initial_variables(model, 8, seed=5)
+    variables = initial_variables(model, 8, seed=5)
     stats = jax.tree.map(lambda x: x + 0.5, variables["batch_stats"])
     return SimpleNamespace(model=model, variables={**variables, "batch_stats": stats})
 
@@ -272,7 +276,7 @@ def make_teacher(model):
 def first_update(config, model, loss):
     """The parameters after one step of Nesterov's momentum at a rate of 0.1, and the loss."""
     optimizer = make_optimizer(config.optimizer, decay_mask)
-    params = step_module.create_state(config, model, optimizer, config.seed).params
+    params = create_state(config, model, optimizer, config.seed).params
     value, gradients = jax.value_and_grad(loss)(params)
 
     def update(path, w, g):
@@ -354,7 +358,7 @@ def test_a_teacher_changes_neither_the_state_nor_what_devices_exchange(tiny_conf
     moved, shapes = [], []
     for setup in (parts(tiny_config, model, layout, who) for who in (None, teacher)):
         state = jax.eval_shape(
-            lambda setup=setup: step_module.create_state(tiny_config, model, setup.optimizer, 0)
+            lambda setup=setup: create_state(tiny_config, model, setup.optimizer, 0)
         )
         constants = (parallel.replicated_like(teacher.variables, layout),) if setup.teacher else ()
         batch = parallel.train_batch_like(8, layout)
@@ -382,7 +386,7 @@ def test_an_auxiliary_head_adds_its_weighted_loss(tiny_config):
     model, batch = TwoHeads(), batch_of(np.random.default_rng(3))
     layout = parallel.make_layout(BATCH, devices=jax.devices()[:2])
     setup = parts(config, model, layout)
-    state = step_module.create_state(config, model, setup.optimizer, config.seed)
+    state = create_state(config, model, setup.optimizer, config.seed)
     state = parallel.replicate(state, layout)
     train_step = step_module.make_train_step(config, setup)
     after, _ = jax.device_get(train_step(state, parallel.put_batch(batch, layout)))
@@ -420,7 +424,7 @@ def test_float16_computes_convolutions_and_their_gradients_in_float16(tiny_confi
     layout = parallel.make_layout(BATCH, group_size=8, devices=jax.devices()[:1])
     model = get_model("tiny", dtype=jnp.float16, bn_groups=layout.batch_norm_groups)
     setup = parts(tiny_config, model, layout)
-    state = jax.eval_shape(lambda: step_module.create_state(tiny_config, model, setup.optimizer, 0))
+    state = jax.eval_shape(lambda: create_state(tiny_config, model, setup.optimizer, 0))
     step = step_module.make_train_step(tiny_config, setup)
     jaxpr = step.trace(state, parallel.train_batch_like(8, layout)).jaxpr
 
@@ -439,9 +443,8 @@ def test_float16_computes_convolutions_and_their_gradients_in_float16(tiny_confi
 
 def test_overflow_skips_the_step_and_halves_a_dynamic_scale(tiny_config, monkeypatch):
     config = plain(tiny_config)
-    loss = step_module.cross_entropy
     # Large, since XLA may keep a gradient of float16 in float32 where it is not stored.
-    monkeypatch.setattr(step_module, "cross_entropy", lambda *a: 256 * loss(*a))
+    monkeypatch.setattr(step_module, "make_loss", lambda _: lambda *a: 256 * cross_entropy(*a))
     config.precision.compute = "float16"
     config.precision.loss_scale = "dynamic"
     config.precision.loss_scale_value = 2.0**24  # gradients of float16 overflow at 65,504
@@ -463,10 +466,9 @@ def test_a_planted_overflow_skips_one_step_halves_the_scale_and_the_run_goes_on(
     config = plain(tiny_config)
     config.precision.compute, config.precision.loss_scale = "float16", "dynamic"
     config.precision.loss_scale_value = 1024.0
-    prepare = step_module.prepare_batch
 
     def plant(config, setup, batch, step):
-        images, targets, *others = prepare(config, setup, batch, step)
+        images, targets, *others = prepare_batch(config, setup, batch, step)
         second_step = (batch["sample_id"] >= BATCH) & (batch["sample_id"] < 2 * BATCH)
         return images, jnp.where(second_step[:, None], 1e9 * targets, targets), *others
 
@@ -513,8 +515,7 @@ def test_a_skipped_step_leaves_counters_of_the_optimizer_and_the_training_error_
     config = plain(tiny_config)
     config.optimizer.name, config.optimizer.lookahead_steps = "adam", 3
     good = run(config, steps=1)
-    loss = step_module.cross_entropy
-    monkeypatch.setattr(step_module, "cross_entropy", lambda *a: jnp.inf * loss(*a))
+    monkeypatch.setattr(step_module, "make_loss", lambda _: lambda *a: jnp.inf * cross_entropy(*a))
     bad = run(config, steps=1)
 
     def counters(state):
@@ -540,8 +541,8 @@ def eval_totals(variables, batches, devices, num_known=None):
     layout = parallel.make_layout(BATCH, devices=jax.devices()[:devices])
     layout = parallel.evaluation_layout(BATCH, layout.mesh)
     model = get_model("tiny", num_classes=10)
-    eval_step = step_module.make_eval_step(model, layout, num_known)
-    totals = parallel.replicate(step_module.zero_totals(), layout)
+    eval_step = make_eval_step(model, layout, num_known)
+    totals = parallel.replicate(zero_totals(), layout)
     variables = parallel.replicate(variables, layout)
     examples = []
     for batch in batches:
@@ -594,7 +595,7 @@ def test_devices_exchange_gradients_and_statistics_once(tiny_config, tiny_model)
     layout = parallel.make_layout(BATCH, group_size=4, devices=jax.devices()[:8])
     model = get_model("tiny", num_classes=10, bn_groups=layout.batch_norm_groups)
     setup = parts(tiny_config, model, layout)
-    state = jax.eval_shape(lambda: step_module.create_state(tiny_config, model, setup.optimizer, 0))
+    state = jax.eval_shape(lambda: create_state(tiny_config, model, setup.optimizer, 0))
     train_step = step_module.make_train_step(tiny_config, setup)
     batch = parallel.train_batch_like(8, layout)
     lowered = train_step.lower(parallel.replicated_like(state, layout), batch)

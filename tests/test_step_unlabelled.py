@@ -12,8 +12,12 @@ from scipy.special import softmax
 
 from bot_jax import parallel
 from bot_jax import step as step_module
+from bot_jax.batch import prepare_batch
+from bot_jax.eval_step import make_eval_step, zero_totals
+from bot_jax.metrics import zero_metrics
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
+from bot_jax.state import create_state, initial_variables
 
 BATCH, GROUP, CLASSES, RATE = 16, 4, 5, 0.1
 LABELS = np.array([0, -2, 4, -2, -1, 2, -2, 1, 3, 3, -2, -2, -2, 0, -1, 4], np.int32)
@@ -53,7 +57,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def teacher():
-    variables = step_module.initial_variables(Linear(), 2, seed=5)
+    variables = initial_variables(Linear(), 2, seed=5)
     return SimpleNamespace(model=Linear(), variables=variables)
 
 
@@ -72,7 +76,7 @@ def first_step(config, batch, teacher=None, *, devices=1, accumulation=1):
         steps_per_epoch=10,
         mixing_steps=10,
     )
-    state = step_module.create_state(config, setup.model, setup.optimizer, config.seed)
+    state = create_state(config, setup.model, setup.optimizer, config.seed)
     before = jax.device_get(state.params)
     constants = (parallel.replicate(teacher.variables, layout),) if teacher else ()
     state, _ = step_module.make_train_step(config, setup)(
@@ -172,7 +176,7 @@ def test_mixed_images_count_as_their_parts_do(config, batch, teacher, monkeypatc
     setup = SimpleNamespace(layout=layout, num_classes=CLASSES, steps_per_epoch=10, mixing_steps=10)
     spec = jax.sharding.PartitionSpec(parallel.AXES)
     prepare = jax.shard_map(
-        lambda batch: step_module.prepare_batch(config, setup, batch),
+        lambda batch: prepare_batch(config, setup, batch),
         mesh=layout.mesh,
         in_specs=spec,
         out_specs=spec,
@@ -204,11 +208,11 @@ def test_mixed_images_count_as_their_parts_do(config, batch, teacher, monkeypatc
 
 def test_an_evaluation_counts_labelled_images_only(batch):
     layout = parallel.evaluation_layout(BATCH)
-    evaluate = step_module.make_eval_step(Linear(), layout)
-    variables = step_module.initial_variables(Linear(), 2, seed=5)
+    evaluate = make_eval_step(Linear(), layout)
+    variables = initial_variables(Linear(), 2, seed=5)
     images = {name: batch[name] for name in ("image", "label")}
     totals, classes = evaluate(
-        parallel.replicate(step_module.zero_totals(), layout),
+        parallel.replicate(zero_totals(), layout),
         parallel.put_batch(images, layout),
         parallel.replicate(variables, layout),
     )
@@ -223,7 +227,7 @@ def test_an_evaluation_counts_labelled_images_only(batch):
 def test_what_a_run_writes_is_a_mean_over_those_that_it_is_of(config):
     from bot_jax import train
 
-    metrics = step_module.zero_metrics() | {
+    metrics = zero_metrics() | {
         "loss": np.float32(70),
         "label_loss": np.float32(16),
         "correct": np.float32(4),

@@ -14,6 +14,7 @@ from bot_jax.models.registry import get_model
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.weight_decay import penalty
+from bot_jax.state import create_state
 
 BATCH = 8
 
@@ -70,7 +71,7 @@ def states(config, batches, devices=1, accumulation=1):
         steps_per_epoch=10,
         mixing_steps=100,
     )
-    state = step_module.create_state(config, model, setup.optimizer, config.seed)
+    state = create_state(config, model, setup.optimizer, config.seed)
     after = [jax.device_get(state)]
     state = parallel.replicate(state, layout)
     train_step = step_module.make_train_step(config, setup)

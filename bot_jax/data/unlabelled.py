@@ -10,10 +10,10 @@ that images without labels serve as well.
 import os
 
 from bot_jax.data.folder import images_below, with_files
+from bot_jax.data.labels import UNLABELLED
 from bot_jax.data.source import Source
 from bot_jax.errors import InputError
 
-UNLABELLED = -2
 _FIELD = "config.data.unlabelled"
 
 
