@@ -155,18 +155,18 @@ def _other_options(weights, config):
 
 def describe_transfer(config, setup) -> list[tuple[str, str]]:
     """Lines about frozen parameters, learning rates of layers, and the rate that is advised."""
-    rows, freeze = [], config.freeze
+    rows, freeze, params = [], config.freeze, setup.state_shapes.params
+    frozen = frozen_mask(params, freeze.parameters)
     if freeze.parameters:
-        params = setup.state_shapes.params
-        frozen = jax.tree.leaves(frozen_mask(params, freeze.parameters))
         sizes = [leaf.size for leaf in jax.tree.leaves(params)]
-        total = sum(size for size, still in zip(sizes, frozen, strict=True) if still)
-        text = f"{total:,} of {sum(sizes):,} parameters; their batch norms in {freeze.batch_norm}"
+        still = sum(n for n, kept in zip(sizes, jax.tree.leaves(frozen), strict=True) if kept)
+        text = f"{still:,} of {sum(sizes):,} parameters; their batch norms in {freeze.batch_norm}"
         rows.append(("frozen", text))
     if config.optimizer.layer_rates:
         rates = sorted(config.optimizer.layer_rates.items())
         rows.append(("layer rates", ", ".join(f"{name} x {factor:g}" for name, factor in rates)))
-    if config.pretrained:
+    trunk = {name: module for name, module in frozen.items() if name not in (_HEAD, _AUXILIARY)}
+    if config.pretrained and not all(jax.tree.leaves(trunk)):  # else nothing can be forgotten
         images, batch = setup.source.num_examples, config.batch_size
         advice, rate = advised_rate(images, batch), setup.peak_learning_rate
         text = f"{advice:.3g} for pretrained weights and {images:,} images; in use {rate:g}"

@@ -306,7 +306,8 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
     flat, _ = jax.tree_util.tree_flatten_with_path(setup.decay_mask)
     for path, decayed in flat:
         names[decayed].add(path[-1].key)
-    undecayed = f"; none on every {', '.join(sorted(names[False]))}" if names[False] else ""
+    others = names[False] - names[True]  # a frozen kernel does not decay, and has a row of its own
+    undecayed = f"; none on every {', '.join(sorted(others))}" if others else ""
     return [
         (
             "model",

@@ -37,6 +37,7 @@ def _layer_rates():
 def _frozen():
     config = _all()
     config.freeze.parameters = "(?!head/)"  # whatever does not begin so
+    config.optimizer.base_learning_rate = 0.1  # a new classifier has nothing to forget
     return config
 
 

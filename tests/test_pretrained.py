@@ -244,6 +244,11 @@ def test_a_set_up_needs_no_weights_and_advises_a_rate(tiny_config):
     # 0.001 * sqrt(1.437) * 64 / 256
     assert facts["advised rate"] == "0.0003 for pretrained weights and 1,437 images; in use 0.025"
     assert "config.optimizer.base_learning_rate: 83.4 times the advice" in facts["WARNING"]
+    # A classifier alone cannot spoil what was loaded.
+    tiny_config.freeze.parameters = "conv|bn"
+    facts = dict(describe_run(tiny_config, make_setup(tiny_config, trained=False)))
+    assert facts.keys().isdisjoint({"advised rate", "WARNING"})
+    assert facts["weight decay"] == "0.0001 on every kernel; none on every bias, scale"
 
 
 @pytest.mark.parametrize("row", ["all", "layer_rates", "frozen"])
