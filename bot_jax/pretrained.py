@@ -166,7 +166,9 @@ def describe_transfer(config, setup) -> list[tuple[str, str]]:
         rates = sorted(config.optimizer.layer_rates.items())
         rows.append(("layer rates", ", ".join(f"{name} x {factor:g}" for name, factor in rates)))
     trunk = {name: module for name, module in frozen.items() if name not in (_HEAD, _AUXILIARY)}
-    if config.pretrained and not all(jax.tree.leaves(trunk)):  # else nothing can be forgotten
+    # The advice is for SGD; and where all is frozen nothing can be forgotten.
+    is_sgd = config.optimizer.name == "sgd"
+    if config.pretrained and is_sgd and not all(jax.tree.leaves(trunk)):
         images, batch = setup.source.num_examples, config.batch_size
         advice, rate = advised_rate(images, batch), setup.peak_learning_rate
         text = f"{advice:.3g} for pretrained weights and {images:,} images; in use {rate:g}"

@@ -53,8 +53,8 @@ def make_train_step(config, setup):
 
     Args:
       config: the whole configuration.
-      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, num_classes,
-        steps_per_epoch, mixing_steps and class_weights matter.
+      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, class_weights,
+        num_classes, steps_per_epoch and mixing_steps matter.
 
     Returns:
       A function (TrainState, device batch of `parallel.put_batch`) -> (TrainState, done) that
@@ -63,7 +63,7 @@ def make_train_step(config, setup):
     """
     loss = make_loss(config.loss)
     policy, layout, teacher = config.precision, setup.layout, setup.teacher
-    class_weights = getattr(setup, "class_weights", None)  # data/balance.py
+    class_weights = setup.class_weights
     forward = partial(setup.model.apply, train=True, mutable=["batch_stats"])
     draws = "keys" in inspect.signature(setup.model.__call__).parameters
     if config.rematerialize:

@@ -44,12 +44,13 @@ def run(config, make, *, devices=1, accumulation=1, teacher=None):
     setup = SimpleNamespace(
         model=model,
         teacher=teacher,
-        optimizer=make_optimizer(config.optimizer, schedule, decay_mask),
+        optimizer=make_optimizer(config.optimizer, decay_mask),
         schedule=schedule,
         layout=layout,
         num_classes=10,
         steps_per_epoch=10,
         mixing_steps=10,
+        class_weights=None,
     )
     rng = np.random.default_rng(0)
     batch = {

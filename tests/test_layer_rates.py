@@ -1,8 +1,6 @@
 """Factors of the learning rate by the names of modules, alone and in an optimiser."""
 
 import jax
-import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 import pytest
@@ -12,6 +10,7 @@ from bot_jax.errors import InputError
 from bot_jax.optim.freeze import frozen_mask
 from bot_jax.optim.layer_rates import layer_factors
 from bot_jax.optim.optimizer import make_optimizer
+from configs import default
 
 PARAMS = {
     "head": {"kernel": np.ones((4, 5), np.float32)},
@@ -62,16 +61,15 @@ def test_what_cannot_be_is_refused(rates, words):
 
 def test_a_factor_is_another_learning_rate():
     """With decay and momentum, five steps with a factor of 0.3 are five of 0.3 times the rate."""
-    config = ml_collections.ConfigDict(
-        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "gradient_clip_norm": 0.0}
-    )
+    config = default.get_config().optimizer
+    config.weight_decay = 0.1
     mask = jax.tree.map(lambda _: True, PARAMS)
 
     def after_five(rate, factors=None):
-        optimizer = make_optimizer(config, lambda step: jnp.float32(rate), mask, factors)
+        optimizer = make_optimizer(config, mask, factors)
         params, state = PARAMS, optimizer.init(PARAMS)
         for _ in range(5):
-            updates, state = optimizer.update(PARAMS, state, params)
+            updates, state = optimizer.update(PARAMS, state, params, learning_rate=rate)
             params = optax.apply_updates(params, updates)
         return params
 

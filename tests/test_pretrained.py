@@ -257,7 +257,7 @@ def test_the_rows_of_the_recipe(row):
     config = load_config(f"configs/finetune.py:{row}")
     assert config.pretrained == "runs/photos"
     for images in (1_000, 100_000):
-        source = SimpleNamespace(name="", num_examples=images, class_names=CLASSES)
+        source = SimpleNamespace(name="", num_examples=images, class_names=CLASSES, labels=None)
         setup = make_setup(config, sources=(source, source), trained=False)
         facts = dict(describe_run(config, setup))
         assert "WARNING" not in facts

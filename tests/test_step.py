@@ -48,6 +48,7 @@ def parts(config, model, layout, teacher=None, mixing_steps=1000):
         num_classes=10,
         steps_per_epoch=10,
         mixing_steps=mixing_steps,
+        class_weights=None,
     )
 
 
@@ -368,7 +369,9 @@ def test_a_teacher_changes_neither_the_state_nor_what_devices_exchange(tiny_conf
         kernels = read_kernels(lowered.compile().as_text())
         moved.append(sum(k.times * k.bytes for k in kernels if k.kind == "collective"))
         shapes.append(jax.tree.map(lambda x: (x.shape, x.dtype), lowered.out_info))
-    assert moved[1] == moved[0] + 8  # the loss is another one than that against the labels
+    # The loss is another one than that against the labels, and the count than that of the labelled;
+    # and of the partner that it is mixed with each image learns whether it counts.
+    assert moved[1] == moved[0] + 4 + 4 + 4 * (BATCH // 8)
     assert shapes[0] == shapes[1]
 
 

@@ -69,12 +69,13 @@ def first_step(config, batch, teacher=None, *, devices=1, accumulation=1):
     setup = SimpleNamespace(
         model=Linear(),
         teacher=teacher,
-        optimizer=make_optimizer(config.optimizer, lambda step: RATE, decay_mask),
+        optimizer=make_optimizer(config.optimizer, decay_mask),
         schedule=lambda step: RATE,
         layout=layout,
         num_classes=CLASSES,
         steps_per_epoch=10,
         mixing_steps=10,
+        class_weights=None,
     )
     state = create_state(config, setup.model, setup.optimizer, config.seed)
     before = jax.device_get(state.params)
@@ -221,7 +222,7 @@ def test_an_evaluation_counts_labelled_images_only(batch):
     assert totals["top1"] == (z.argmax(-1) == LABELS).sum()
     losses = -np.log(softmax(z, -1))[np.arange(BATCH), LABELS][LABELLED]
     np.testing.assert_allclose(totals["loss"], losses.sum(), rtol=1e-5)
-    np.testing.assert_array_equal(classes[:, 0], LABELS)
+    np.testing.assert_array_equal(classes["label"], LABELS)
 
 
 def test_what_a_run_writes_is_a_mean_over_those_that_it_is_of(config):

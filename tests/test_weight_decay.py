@@ -70,6 +70,7 @@ def states(config, batches, devices=1, accumulation=1):
         num_classes=10,
         steps_per_epoch=10,
         mixing_steps=100,
+        class_weights=None,
     )
     state = create_state(config, model, setup.optimizer, config.seed)
     after = [jax.device_get(state)]
