@@ -1,7 +1,12 @@
 """What the model sees of a batch: augmented, normalised and mixed images, and their targets."""
 
-import jax.numpy as jnp
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bot_jax import parallel
 from bot_jax.augment.mixing import Rows, mix
 from bot_jax.augment.normalize import normalize
 from bot_jax.augment.registry import augment_images
@@ -47,3 +52,26 @@ def prepare_batch(config, setup, batch, step=0):
         step=step,
     )
     return images, targets, credit, present
+
+
+def check_augmentations(config, num_classes: int) -> None:
+    """Refuses augmentations that cannot be meant, before anything of a run is written.
+
+    Args:
+      config: the whole configuration.
+      num_classes: of the data.
+
+    Raises:
+      InputError: an augmentation or an option is not known, or a value is wrong.
+    """
+    layout = parallel.make_layout(4, devices=jax.devices()[:1])
+    setup = SimpleNamespace(
+        layout=layout, num_classes=num_classes, steps_per_epoch=1, mixing_steps=1
+    )
+    size = config.data.image_size
+    batch = {
+        "image": jax.ShapeDtypeStruct((4, size, size, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((4,), np.int32),
+        "sample_id": jax.ShapeDtypeStruct((4,), np.uint32),
+    }
+    jax.eval_shape(lambda batch: prepare_batch(config, setup, batch), batch)

@@ -10,6 +10,7 @@ import optax
 
 from bot_jax import parallel
 from bot_jax.augment.mixing import DRAWS
+from bot_jax.batch import check_augmentations
 from bot_jax.data.balance import Balance, balance_classes, describe_balance
 from bot_jax.data.pipeline import check_data_options
 from bot_jax.data.source import Source, make_source
@@ -115,6 +116,7 @@ def make_setup(
     balance = balance_classes(source, config.data.balance, trained=trained)
     source = balance.source
     _check_data(config, source, eval_source)
+    check_augmentations(config, len(source.class_names))
     steps_per_epoch = source.num_examples // config.batch_size
     total_steps = round(config.epochs * steps_per_epoch)
     model, counts = make_model(config, len(source.class_names), _batch_norm_groups(config, layout))

@@ -69,3 +69,21 @@ def test_the_last_epochs_are_steps_without_mixup(config):
     config.mixing.off_epochs = 4.5
     with pytest.raises(InputError, match="longer than the run"):
         setup.make_setup(config)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ({"cutuot": {}}, "config.augment.cutuot: there is no such augmentation. Did you mean"),
+        ({"cutout": {"length": 1}}, "config.augment.cutout.length = 1"),
+        ({"auto_augment": {"policy": "imagnet"}}, "Did you mean 'imagenet'"),
+        ({"random_erasing": {"probability": 1.5}}, "random_erasing.probability = 1.5 must be"),
+        ({"mixup": {}, "cutmix": {}}, "is more than 1"),
+        ({"mixup": {"alpha": -1.0}}, "config.augment.mixup.alpha = -1.0 must be above 0"),
+    ],
+)
+def test_a_wrong_augmentation_is_refused_before_a_run_begins(tiny_config, augment, message):
+    tiny_config.augment = augment
+    with pytest.raises(InputError) as error:
+        setup.make_setup(tiny_config)
+    assert message in str(error.value)
