@@ -162,7 +162,7 @@ def _prepare(config, setup, batch, augment, epoch):
     setup = dataclasses.replace(setup, mixing_steps=step + 1)
     arrays = {name: batch[name] for name in ("image", "label", "sample_id")}
     prepare = jax.jit(lambda arrays: prepare_batch(config, setup, arrays, step))
-    images, _, credit = jax.device_get(prepare(arrays))
+    images, _, credit, _ = jax.device_get(prepare(arrays))
     images = images * np.float32(STANDARD_DEVIATION) + np.float32(MEAN)
     return np.rint(images).clip(0, 255).astype(np.uint8), credit
 
