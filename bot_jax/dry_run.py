@@ -8,12 +8,13 @@ import jax
 from bot_jax.cost import training_flop
 from bot_jax.data.absent import absent_source
 from bot_jax.data.source import SOURCES
+from bot_jax.describe import describe_model, describe_run
 from bot_jax.errors import InputError, check_choice
 from bot_jax.models.count import count
 from bot_jax.optim.feedback import initial_feedback, rate_factor
 from bot_jax.optim.schedule import warmup_steps
 from bot_jax.progress import print_table
-from bot_jax.setup import Setup, describe_model, describe_run, make_setup
+from bot_jax.setup import Setup, make_setup
 from bot_jax.shapes import eval_step_and_shapes, train_step_and_shapes
 
 

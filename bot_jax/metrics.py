@@ -1,4 +1,4 @@
-"""Sums of training metrics, on the device."""
+"""Sums of training metrics on the device, and what is written of them."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,9 @@ import numpy as np
 
 # What is summed over examples, micro-batch by micro-batch.
 SUMS = ("loss", "label_loss", "correct")
+
+# So many steps in a row without a finite gradient are a failure with a static loss scale too.
+OVERFLOWS = 10
 
 
 def zero_metrics():
@@ -52,3 +55,43 @@ def add_metrics(state, sums, gradient_norm, learning_rate, finite, policy):
         "learning_rate": jnp.float32(learning_rate),
         "bad_step": jnp.where(old["bad_step"] > 0, old["bad_step"], bad),
     }
+
+
+def means(metrics) -> dict:
+    """What metrics.jsonl has of the sums since they were last read.
+
+    Args:
+      metrics: of a state, on the host; at least one step.
+
+    Returns:
+      loss (nats) and gradient_norm, means; top1, percent of the labelled examples; learning_rate
+      and loss_scale, those of the last step; skipped_steps, a number; label_loss where it is not
+      the loss.
+    """
+    count, labelled = (max(float(metrics[name]), 1.0) for name in ("count", "labelled"))
+    scalars = {
+        "loss": float(metrics["loss"]) / count,
+        "top1": 100.0 * float(metrics["correct"]) / labelled,
+        "learning_rate": float(metrics["learning_rate"]),
+        "gradient_norm": float(metrics["gradient_norm"]) / int(metrics["steps"]),
+        "skipped_steps": int(metrics["skipped"]),
+        "loss_scale": float(metrics["loss_scale"]),
+    }
+    if metrics["label_loss"] != metrics["loss"]:  # there is a teacher, say, or an auxiliary head
+        scalars["label_loss"] = float(metrics["label_loss"]) / labelled
+    return scalars
+
+
+def first_bad_step(step: int, metrics, loss_scale: str) -> int:
+    """The first step, counted from 1, that must stop the run, or 0.
+
+    Args:
+      step: the last of the steps that `metrics` are of.
+      metrics: as in `means`.
+      loss_scale: `config.precision.loss_scale`.
+    """
+    skipped = int(metrics["skipped"])
+    # With a static loss scale one step may overflow, but not one after the other.
+    if loss_scale == "static" and skipped == int(metrics["steps"]) and skipped >= OVERFLOWS:
+        return step - skipped + 1
+    return int(metrics["bad_step"])

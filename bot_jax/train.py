@@ -12,16 +12,16 @@ import jax.numpy as jnp
 from bot_jax import parallel, rejection, results, workdir
 from bot_jax.checkpoint import Checkpoints, has_checkpoint
 from bot_jax.data.pipeline import train_batches
-from bot_jax.data.sample import sample_source
+from bot_jax.describe import describe_model, describe_run
 from bot_jax.diagnosis import diagnose
 from bot_jax.early import start_early
-from bot_jax.evaluate import evaluated_variables, make_evaluate, make_read
 from bot_jax.interrupt import Interrupted, catch_signals
-from bot_jax.metrics import zero_metrics
+from bot_jax.metrics import first_bad_step, means, zero_metrics
 from bot_jax.optim.feedback import after_evaluation, stops_early
 from bot_jax.pretrained import load_pretrained
 from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
-from bot_jax.setup import Setup, describe_model, describe_run, make_setup
+from bot_jax.run_evaluation import RunEvaluation
+from bot_jax.setup import Setup, make_setup
 from bot_jax.step import make_train_step
 
 # Batches that are sent to the device ahead of the step that needs them.
@@ -31,8 +31,6 @@ AHEAD = 2
 IN_FLIGHT = 4
 # Steps before an evaluation at which its first batch begins to be read.
 READ_EARLY = 8
-# So many steps in a row without a finite gradient are a failure with a static loss scale too.
-OVERFLOWS = 10
 
 
 class TrainingFailed(Exception):
@@ -111,14 +109,7 @@ class _Run:
         self.writer = workdir.MetricsWriter(directory, start)
         self.progress = ProgressLine(setup.total_steps, start)
         self.stopwatch = Stopwatch(start)
-        layout = parallel.evaluation_layout(config.eval_batch_size, setup.layout.mesh)
-        self.read, self.evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
-        self.read_clean = None  # training images as in an evaluation
-        if config.diagnosis_examples:
-            sample = sample_source(setup.source, config.diagnosis_examples)
-            self.read_clean = make_read(config, sample, layout)
-        self.verdict = ""  # of the newest diagnosis
-        self.early_batches = None  # of the coming evaluation, where they are being read already
+        self.evaluation = RunEvaluation(config, setup)
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.rate_scale = 1.0  # by reductions on a plateau
         self.unread = None  # (step, metrics on the device) that were not yet written
@@ -161,10 +152,8 @@ class _Run:
             if step == self.start + 1:
                 jax.block_until_ready(done)
                 self._started(step)
-            if self.early_batches is None and any(
-                self._evaluates(step + ahead) for ahead in range(READ_EARLY)
-            ):
-                self.early_batches = start_early(self.read())
+            if any(self._evaluates(step + ahead) for ahead in range(READ_EARLY)):
+                self.evaluation.read_early()
             if step % config.log_every_steps == 0 or step == self.last_step:
                 while self.unread is not None:
                     self._wait_for_oldest()
@@ -266,15 +255,7 @@ class _Run:
 
     def _check(self, step, metrics):
         """Stops the run if a step since the last reading was not finite."""
-        bad_step = int(metrics["bad_step"])
-        skipped = int(metrics["skipped"])
-        # With a static loss scale one step may overflow, but not one after the other.
-        if (
-            self.config.precision.loss_scale == "static"
-            and skipped == int(metrics["steps"])
-            and skipped >= OVERFLOWS
-        ):
-            bad_step = step - skipped + 1
+        bad_step = first_bad_step(step, metrics, self.config.precision.loss_scale)
         if not bad_step:
             return
         saved = self.checkpoints.latest_step
@@ -297,19 +278,7 @@ class _Run:
         self.unread = None
         metrics = jax.device_get(metrics)
         self._check(step, metrics)
-        steps = int(metrics["steps"])
-        count, labelled = (max(float(metrics[name]), 1.0) for name in ("count", "labelled"))
-        epoch = self._epoch(step)
-        scalars = {
-            "loss": float(metrics["loss"]) / count,
-            "top1": 100.0 * float(metrics["correct"]) / labelled,
-            "learning_rate": float(metrics["learning_rate"]),
-            "gradient_norm": float(metrics["gradient_norm"]) / steps,
-            "skipped_steps": int(metrics["skipped"]),
-            "loss_scale": float(metrics["loss_scale"]),
-        }
-        if metrics["label_loss"] != metrics["loss"]:  # there is a teacher or an auxiliary head
-            scalars["label_loss"] = float(metrics["label_loss"]) / labelled
+        epoch, scalars = self._epoch(step), means(metrics)
         self.writer.write("metrics", step, epoch, "train", scalars)
         pace, waiting = self.stopwatch.window(step)
         timing = {"images_per_second": pace * self.config.batch_size, "data_wait": waiting}
@@ -328,27 +297,13 @@ class _Run:
 
     def _evaluate(self, step, state):
         """Evaluates; returns the result, or None where a signal came in between, and the state."""
-        batches, self.early_batches = self.early_batches, None
-        result = self._measure(state, batches, keep_going=lambda: not self.signal_received())
+        result = self.evaluation.measure(state, keep_going=lambda: not self.signal_received())
         if result is None:
             return None, state
-        split, clean = self.config.data.eval_split, result.get(workdir.TRAIN_CLEAN)
-        for name, own in ((workdir.TRAIN_CLEAN, clean), (split, result)):
-            if own is not None and not self.writer.was_evaluated(step):
-                scalars = {key: own[key] for key in ("top1", "top5", "loss", "num_examples")}
-                self.writer.write("metrics", step, self._epoch(step), name, scalars)
-        line = (
-            f"epoch {self._epoch(step):.2f}  {split}: top-1 {result['top1']:.2f} %  "
-            f"top-5 {result['top5']:.2f} %  loss {result['loss']:.4f}  "
-            f"{result['num_examples']:,} examples"
-        )
-        if clean is not None:
-            line += f"  clean training images: top-1 {clean['top1']:.2f} %"
-            verdict = diagnose(self.config, clean, result).verdict
-            if verdict != self.verdict:
-                line += f"  ({verdict})"
-            self.verdict = verdict
-        self.progress.line(line)
+        if not self.writer.was_evaluated(step):
+            for split, scalars in self.evaluation.by_split(result).items():
+                self.writer.write("metrics", step, self._epoch(step), split, scalars)
+        self.progress.line(f"epoch {self._epoch(step):.2f}  {self.evaluation.describe(result)}")
         return result, self._feed_back(step, state, result["top1"])
 
     def _feed_back(self, step, state, top1):
@@ -375,19 +330,9 @@ class _Run:
                 self._write_metrics()
         return state
 
-    def _measure(self, state, batches=None, keep_going=lambda: True):
-        """The evaluation, in it that of training images; None where it was stopped."""
-        variables = evaluated_variables(state)
-        clean_batches = self.read_clean and start_early(self.read_clean())
-        result = self.evaluate(variables, batches, keep_going)
-        if result is None or clean_batches is None:
-            return result
-        clean = self.evaluate(variables, clean_batches, keep_going)
-        return clean and result | {workdir.TRAIN_CLEAN: clean}
-
     def _finish(self, state, evaluation):
         if evaluation is None:  # only the result was missing
-            evaluation = self._measure(state)
+            evaluation = self.evaluation.measure(state)
         clean, more = evaluation.get(workdir.TRAIN_CLEAN), {}
         if clean is not None:
             more["train_clean_top1"] = round(clean["top1"], 4)

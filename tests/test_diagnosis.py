@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from bot_jax import diagnosis, parallel, train
+from bot_jax import diagnosis, parallel, run_evaluation, train
 from bot_jax.data import digits
 from bot_jax.interrupt import Interrupted
 from configs import default
@@ -179,7 +179,7 @@ def test_a_signal_while_training_images_are_evaluated(
 ):
     """The run ends without half an evaluation, and goes on to the very same lines."""
     directory, result = uninterrupted
-    read = train.make_read
+    read = run_evaluation.make_read
 
     def make_read(*arguments):
         def reading():
@@ -191,7 +191,7 @@ def test_a_signal_while_training_images_are_evaluated(
         return reading
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "make_read", make_read)
+        patch.setattr(run_evaluation, "make_read", make_read)
         with pytest.raises(Interrupted, match="saved after step 11"):
             train.train(make_config(), tmp_path)
     assert not any("num_examples" in line for line in lines(tmp_path))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from bot_jax import parallel
+from bot_jax.describe import describe_run
 from bot_jax.errors import InputError
 from bot_jax.models.batch_norm import BatchNorm
 from bot_jax.models.count import count_macs
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.projection import is_worth_it
 from bot_jax.optim.freeze import frozen_mask
-from bot_jax.setup import describe_run, make_setup
+from bot_jax.setup import make_setup
 from bot_jax.step import make_train_step
 
 PARAMS = {

@@ -14,10 +14,11 @@ import pytest
 from bot_jax import export, parallel, train
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.config import load_config
+from bot_jax.describe import describe_run
 from bot_jax.errors import InputError
 from bot_jax.interrupt import Interrupted
 from bot_jax.pretrained import load_pretrained, select
-from bot_jax.setup import describe_run, make_setup
+from bot_jax.setup import make_setup
 
 CLASSES = tuple(map(str, range(10)))
 

@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from bot_jax import parallel, setup
+from bot_jax import describe, parallel, setup
 from bot_jax.dry_run import learning_rates
 from bot_jax.errors import InputError
 
@@ -15,14 +15,14 @@ def config(tiny_config, monkeypatch):
 
 def test_facts_and_mask(config):
     made = setup.make_setup(config)
-    facts = dict(setup.describe_run(config, made))
+    facts = dict(describe.describe_run(config, made))
     assert facts["weight decay"] == "0.0001 on every kernel; none on every bias, scale"
     assert facts["global batch"] == "64 = 1 micro-batch(es) x 1 device(s) x 64"
     assert facts["batch-norm groups"] == "2 of 32 examples"
     assert facts["length"] == "1 epochs = 22 steps"
     assert facts["learning rate"].startswith("0.025,")
     assert ("head", "          90 parameters,           80 of them decayed") in (
-        setup.describe_model(made)
+        describe.describe_model(made)
     )
 
 
@@ -30,13 +30,13 @@ def test_facts_of_other_optimizers_and_warmups(config):
     config.optimizer.name, config.optimizer.options.beta_2 = "adamw", 0.99
     config.optimizer.lookahead_steps, config.optimizer.l1 = 5, 1e-5
     config.schedule.warmup, config.schedule.warmup_epochs = "gradual", 1.0
-    facts = dict(setup.describe_run(config, setup.make_setup(config)))
+    facts = dict(describe.describe_run(config, setup.make_setup(config)))
     assert facts["optimizer"] == "adamw, beta_2=0.99, Lookahead of 5 steps and alpha 0.5"
     assert facts["learning rate"] == "0.025, cosine, 1 epochs of gradual warmup"
     assert facts["weight decay"].startswith("0.0001 and L1 1e-05 on every kernel;")
     config.schedule.warmup, config.schedule.warmup_until_error = "constant", 0.8
     made = setup.make_setup(config)
-    facts = dict(setup.describe_run(config, made))
+    facts = dict(describe.describe_run(config, made))
     assert facts["learning rate"].endswith("0.1 of it until the training error is below 80%")
     rates = learning_rates(config, made)
     assert rates[0] == ("the first, in the warmup", pytest.approx(0.0025))
@@ -51,7 +51,7 @@ def test_linear_scaling_can_be_turned_off(config):
 
 def test_every_parameter_decays_without_no_bias_decay(config):
     config.optimizer.no_bias_decay = False
-    facts = dict(setup.describe_run(config, setup.make_setup(config)))
+    facts = dict(describe.describe_run(config, setup.make_setup(config)))
     assert facts["weight decay"] == "0.0001 on every bias, kernel, scale"
 
 
