@@ -2,6 +2,8 @@
 
 import jax
 
+from bot_jax.augment.registry import augmentations
+from bot_jax.data.balance import describe_balance
 from bot_jax.pretrained import describe_transfer
 from bot_jax.setup import Setup
 
@@ -24,6 +26,15 @@ def describe_model(setup: Setup) -> list[tuple[str, str]]:
 
 def _depth(part):
     return (part == "head", part != "stem", part)
+
+
+def _describe_augmentations(config_augment):
+    names = []
+    for name in augmentations():  # in the order of application
+        if name in config_augment:
+            options = ", ".join(f"{k}={v}" for k, v in config_augment[name].items())
+            names.append(f"{name}({options})" if options else name)
+    return ", ".join(names) or "none"
 
 
 def _describe_teacher(config, setup):
@@ -75,6 +86,7 @@ def describe_run(config, setup: Setup) -> list[tuple[str, str]]:
         ("evaluation data", f"{setup.eval_source.name}, {setup.eval_source.num_examples:,}"),
         ("classes", f"{len(setup.source.class_names):,}"),
         *describe_balance(config, setup.balance),
+        ("augmentations", _describe_augmentations(config.augment)),
         ("devices", f"{layout.mesh.size} x {layout.mesh.devices.flat[0].device_kind}"),
         (
             "global batch",
