@@ -212,6 +212,7 @@ _RANGES = {
     "ema_decay": (0, 1),
     "data.image_size": (1, _NO_LIMIT),
     "data.shuffle_buffer": (1, _NO_LIMIT),
+    "data.train_examples": (0, _NO_LIMIT),
     "data.num_synthetic": (1, _NO_LIMIT),
     "data.num_classes": (2, _NO_LIMIT),
     "mixing.off_epochs": (0, _NO_LIMIT),

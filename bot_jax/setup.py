@@ -13,6 +13,7 @@ from bot_jax.augment.mixing import DRAWS
 from bot_jax.batch import check_augmentations
 from bot_jax.data.balance import Balance, balance_classes
 from bot_jax.data.pipeline import check_data_options
+from bot_jax.data.sample import sample_source
 from bot_jax.data.source import Source, make_source
 from bot_jax.data.unlabelled import check_unlabelled, with_unlabelled
 from bot_jax.errors import InputError, check_choice
@@ -110,6 +111,8 @@ def make_setup(
         make_source(config.data, config.data.train_split),
         make_source(config.data, config.data.eval_split),
     )
+    if config.data.train_examples:
+        source = _fewer(source, config.data.train_examples)
     if config.data.unlabelled:
         source = with_unlabelled(source, config.data.unlabelled)
     balance = balance_classes(source, config.data.balance, trained=trained)
@@ -160,6 +163,15 @@ def make_setup(
         counts=counts,
         balance=balance,
     )
+
+
+def _fewer(source, num_examples):
+    if source.read is None:
+        raise InputError(
+            f"config.data.train_examples = {num_examples} is for data of which any example can be "
+            f"read; {source.name} can only be read from its beginning."
+        )
+    return sample_source(source, num_examples)
 
 
 def _check_choices(config):

@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
     data.antialias = False  # average over pixels where an image shrinks
     data.apply_exif_orientation = False  # turn photographs as their camera noted
     data.on_bad_image = "error"  # error | skip: what to do with a file that cannot be decoded
+    data.train_examples = 0  # learn from so many only, evenly spread over the split; 0: all
     data.shuffle_buffer = 16384  # encoded examples; record files only
     data.balance = "none"  # none | weights | resample: classes of different size, data/balance.py
     data.background = ""  # folder of images of anything else: one more class; folder and list only

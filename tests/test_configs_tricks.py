@@ -9,7 +9,14 @@ from bot_jax.data.absent import absent_source
 from bot_jax.setup import make_setup
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-FILES = ("augmentations", "cifar_tricks", "ssld", "finetune", "small_data")
+FILES = (
+    "augmentations",
+    "cifar_tricks",
+    "ssld",
+    "finetune",
+    "small_data",
+    "rehearsal_tricks",
+)
 ROWS = [f"{file}:{row}" for file in FILES for row in load_module(CONFIGS / f"{file}.py").ROWS]
 
 
@@ -25,6 +32,7 @@ def test_a_row_is_a_whole_run(row):
         absent_source(config.data, split, 2048, 10)
         for split in (config.data.train_split, config.data.eval_split)
     )
+    config.data.train_examples = 0
     if config.data.balance != "none":
         config.data.balance = "none"  # which needs labels
     if config.distillation.teacher:

@@ -1,7 +1,11 @@
+import dataclasses
+
 import jax
+import numpy as np
 import pytest
 
 from bot_jax import describe, parallel, setup
+from bot_jax.data.source import make_source
 from bot_jax.dry_run import learning_rates
 from bot_jax.errors import InputError
 
@@ -87,3 +91,25 @@ def test_a_wrong_augmentation_is_refused_before_a_run_begins(tiny_config, augmen
     with pytest.raises(InputError) as error:
         setup.make_setup(tiny_config)
     assert message in str(error.value)
+
+
+def test_fewer_examples_to_learn_from(tiny_config):
+    tiny_config.data.train_examples = 200
+    tiny_config.data.balance = "weights"
+    made = setup.make_setup(tiny_config)
+    assert made.source.num_examples == 200
+    assert made.eval_source.num_examples == 360
+    assert made.steps_per_epoch == 200 // tiny_config.batch_size
+    whole = make_source(tiny_config.data, "train")
+    labels = [int(whole.read(i * 1437 // 200)[1]) for i in range(200)]
+    assert [int(made.source.read(i)[1]) for i in range(200)] == labels
+    counts = np.bincount(labels, minlength=10)
+    np.testing.assert_allclose(made.class_weights, 200 / (10 * counts), rtol=1e-6)
+
+
+def test_fewer_examples_of_record_files_are_refused(tiny_config):
+    source = make_source(tiny_config.data, "train")
+    stream = dataclasses.replace(source, read=None, stream=lambda epoch, seed: None)
+    tiny_config.data.train_examples = 200
+    with pytest.raises(InputError, match="can only be read from its beginning"):
+        setup.make_setup(tiny_config, sources=(stream, source))

@@ -1,4 +1,4 @@
-"""A few examples of a split, always the same ones: to look at, or to evaluate in little time."""
+"""A few examples of a split, always the same ones: to look at, to evaluate, or to learn from."""
 
 import dataclasses
 
@@ -37,4 +37,5 @@ def sample_source(source: Source, num_examples: int) -> Source:
         num_examples=num_examples,
         describe=lambda index: source.describe(int(members[index])),
         read=lambda index: source.read(table[index]),
+        labels=None if source.labels is None else source.labels[members],
     )
