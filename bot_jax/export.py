@@ -112,7 +112,7 @@ def run_weights(directory: Path) -> Weights:
     config, result = read_config(directory), results.read(directory)
     if result is None:
         raise InputError(f"The run in {directory} is not finished; train it to its end first.")
-    import_extensions(config["imports"])
+    import_extensions(config.get("imports", ""))  # older runs have no such field
     class_names = read_class_names(directory)
     name, options = config["model"]["name"], config["model"]["options"]
     size = config["data"]["image_size"]
