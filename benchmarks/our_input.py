@@ -20,7 +20,7 @@ from bot_jax.huge_pages import use_huge_pages
 
 def device_batches(config, source, start_step):
     """Batches as the model sees them, computed on the device but for the crop."""
-    augment = {"mirror": {}, "color_jitter": {"flavor": "gluoncv"}}
+    augment = {"horizontal_flip": {}, "color_jitter": {"flavor": "gluoncv"}}
     layout = parallel.make_layout(config.batch_size)
 
     # Into the memory of an earlier batch: within a training step it is not taken anew either.

@@ -59,7 +59,7 @@ def _describe_optimizer(optimizer):
 def _describe_warmup(schedule):
     if schedule.warmup_until_error:
         return (
-            f"{schedule.warmup_rate:g} of it until the training error is below "
+            f"{schedule.warmup_factor:g} of it until the training error is below "
             f"{schedule.warmup_until_error:.0%}"
         )
     kind = "" if schedule.warmup == "linear" else f"{schedule.warmup} "

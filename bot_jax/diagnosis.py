@@ -25,6 +25,9 @@ LOW = 80.0
 # Standard errors that a difference may be due to chance: about 95 %.
 CHANCE = 2.0
 
+# Augmentations of one image that are good for photographs of any size.
+USUAL = ("horizontal_flip", "rand_augment", "color_jitter", "pca_noise", "cutout", "random_erasing")
+
 OVERFITS, UNDERFITS, FITS = "overfitting", "underfitting", "fits"
 
 
@@ -87,11 +90,10 @@ def _listing(title, lines):
 
 
 def _against_overfitting(config):
-    known = augmentations().values()
-    off = [a for a in known if a.name not in config.augment]
-    of_one = ", ".join(a.name for a in off if a.on != "batch")
-    of_batch = ", ".join(a.name for a in off if a.on == "batch")
-    mixes = any(a.on == "batch" and a.name in config.augment for a in known)
+    of_one = ", ".join(name for name in USUAL if name not in config.augment)
+    batch = [a.name for a in augmentations().values() if a.on == "batch"]
+    of_batch = ", ".join(name for name in batch if name not in config.augment)
+    mixes = any(name in config.augment for name in batch)
     decay, epsilon = config.optimizer.weight_decay, config.label_smoothing.epsilon
     lines = []
     if of_one:

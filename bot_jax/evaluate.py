@@ -14,7 +14,7 @@ from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
 from bot_jax.eval_step import make_eval_step, zero_totals
 from bot_jax.setup import make_model
-from bot_jax.state import initial_variables
+from bot_jax.state import variable_shapes
 from bot_jax.workdir import check_workdir
 
 # Up to this many batches are on their way to the device while it computes.
@@ -117,7 +117,7 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     source = make_source(config.data, config.data.eval_split)
     layout = parallel.evaluation_layout(config.eval_batch_size)
     model, counts = make_model(config, len(source.class_names))
-    like = jax.eval_shape(lambda: initial_variables(model, config.data.image_size, seed=0))
+    like = variable_shapes(model, config.data.image_size)
     with Checkpoints(folder, read_only=True) as checkpoints:
         variables = checkpoints.restore_variables(like, layout)
         step = checkpoints.latest_step

@@ -23,6 +23,7 @@ example:
   python -m bot_jax.export runs/teacher teacher.safetensors
 
 The file can be the teacher of another run: --config.distillation.teacher=teacher.safetensors
+or what one starts with: --config.pretrained=teacher.safetensors
 """
 
 
@@ -106,7 +107,7 @@ def run_weights(directory: Path) -> Weights:
     from bot_jax.checkpoint import Checkpoints
     from bot_jax.extensions import import_extensions
     from bot_jax.models.registry import get_model
-    from bot_jax.state import initial_variables
+    from bot_jax.state import variable_shapes
     from bot_jax.workdir import read_class_names, read_config
 
     config, result = read_config(directory), results.read(directory)
@@ -117,11 +118,20 @@ def run_weights(directory: Path) -> Weights:
     name, options = config["model"]["name"], config["model"]["options"]
     size = config["data"]["image_size"]
     model = get_model(name, num_classes=len(class_names), **options)
-    like = jax.eval_shape(lambda: initial_variables(model, size, seed=0))
+    like = variable_shapes(model, size)
     layout = parallel.evaluation_layout(1)
     with Checkpoints(directory / "checkpoints", read_only=True) as checkpoints:
         variables = jax.device_get(checkpoints.restore_variables(like, layout))
     return Weights(name, options, class_names, size, result["step"], variables)
+
+
+def load_weights(path: Path) -> Weights:
+    """The weights of a finished run, where `path` is a directory, or of a file.
+
+    Raises:
+      InputError: they cannot be read.
+    """
+    return run_weights(path) if path.is_dir() else read_weights(path)
 
 
 def checksum(variables: dict) -> str:

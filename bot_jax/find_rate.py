@@ -6,6 +6,8 @@ See optim/range_test.py for what is measured and suggested.
 """
 
 import argparse
+import contextlib
+import copy
 import dataclasses
 import itertools
 import json
@@ -18,8 +20,6 @@ from bot_jax.config import split_overrides
 from bot_jax.errors import InputError
 from bot_jax.huge_pages import use_huge_pages
 
-# So many steps in a row without a finite gradient end the test; a loss scale may cost a few.
-OVERFLOWS = 10
 MIN_STEPS = 10
 
 _EPILOG = """\
@@ -32,7 +32,7 @@ is multiplied by batch_size / 256 where config.optimizer.linear_scaling is on.
 
 
 def run(config, *, lowest: float, highest: float, steps: int):
-    """Trains from the initial weights with a rising rate.
+    """Trains with a rising rate, from the weights that a run would start with.
 
     Args:
       config: the whole configuration; its schedule does not matter.
@@ -49,8 +49,9 @@ def run(config, *, lowest: float, highest: float, steps: int):
     import jax.numpy as jnp
 
     from bot_jax import parallel
-    from bot_jax.metrics import zero_metrics
+    from bot_jax.metrics import OVERFLOWS, zero_metrics
     from bot_jax.optim.range_test import Smoother, exponential_rates, suggest_rates
+    from bot_jax.pretrained import load_pretrained
     from bot_jax.progress import ProgressLine, format_duration
     from bot_jax.step import make_train_step
 
@@ -59,7 +60,9 @@ def run(config, *, lowest: float, highest: float, steps: int):
     constants = (parallel.replicate(teacher.variables, setup.layout),) if teacher else ()
     train_step = make_train_step(config, setup)
     zeros = parallel.replicate(zero_metrics(), setup.layout)
-    state = parallel.replicate(setup.initial_state(), setup.layout)
+    pretrained = load_pretrained(config, setup)
+    drawn = setup.initial_state(pretrained and pretrained.variables)
+    state = parallel.replicate(drawn, setup.layout)
     rates, losses, smoother, overflows = [], [], Smoother(steps), 0
     progress = ProgressLine(steps, 0)
     progress.line("Compiling the training step ...")
@@ -95,6 +98,7 @@ def _with_rates(config, schedule, steps):
     """The parts of a run with another schedule, and images mixed to the end of the test."""
     from bot_jax.setup import make_setup
 
+    config = copy.deepcopy(config)
     config.schedule.warmup_until_error = 0.0  # or the rate would depend on it as well
     setup = make_setup(config)
     return dataclasses.replace(
@@ -224,6 +228,14 @@ def _check(flags):
         )
 
 
+@contextlib.contextmanager
+def _output_errors(output):
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"--output {output} cannot be written: {error}") from error
+
+
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags, overrides = _parse(arguments)
@@ -232,17 +244,16 @@ def main(arguments=None) -> int:
         from bot_jax.config import load_config
 
         config = load_config(flags.config, overrides)
-        flags.output.mkdir(parents=True, exist_ok=True)
+        with _output_errors(flags.output):
+            flags.output.mkdir(parents=True, exist_ok=True)
         curve = run(config, lowest=flags.lowest, highest=flags.highest, steps=flags.steps)
         if not curve.losses:
             raise InputError(f"The loss is not finite at --lowest {flags.lowest:g}; make it less.")
-        write_json(config, curve, flags.output / "rates.json")
-        draw(config, curve, flags.output / "rates.png")
+        with _output_errors(flags.output):
+            write_json(config, curve, flags.output / "rates.json")
+            draw(config, curve, flags.output / "rates.png")
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"Error: --output {flags.output} cannot be written: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

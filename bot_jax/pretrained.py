@@ -70,7 +70,7 @@ def load_pretrained(config, setup) -> Pretrained | None:
             f"config.pretrained = {path}: there is no such run or file. Name the --workdir of a "
             "finished run, or a file of `python -m bot_jax.export`."
         )
-    weights = export.run_weights(path) if path.is_dir() else export.read_weights(path)
+    weights = export.load_weights(path)
     shapes = {"params": setup.state_shapes.params, "batch_stats": setup.state_shapes.batch_stats}
     variables, facts = select(weights, shapes, config, setup.source.class_names)
     report = {

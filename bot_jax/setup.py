@@ -20,6 +20,7 @@ from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import COMPUTE, KINDS
 from bot_jax.losses import distillation
 from bot_jax.losses.label_smoothing import FORMS
+from bot_jax.losses.registry import make_loss
 from bot_jax.models.count import Counts, count
 from bot_jax.models.groups import BatchNormGroups
 from bot_jax.models.registry import get_model
@@ -30,7 +31,7 @@ from bot_jax.optim.linear_scaling import scaled_learning_rate
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.schedule import make_schedule
-from bot_jax.state import TrainState, create_state, initial_variables
+from bot_jax.state import TrainState, create_state, variable_shapes
 from bot_jax.teacher import Teacher, make_teacher
 
 
@@ -180,6 +181,7 @@ def _check_choices(config):
     check_choice("config.mixing.draw", config.mixing.draw, DRAWS)
     check_choice("config.distillation.form", config.distillation.form, distillation.FORMS)
     check_feedback(config)
+    make_loss(config.loss)  # refuses a wrong name or option
     check_choice("config.freeze.batch_norm", config.freeze.batch_norm, BATCH_NORM)
 
 
@@ -194,8 +196,7 @@ def _factors(config, model):
     rates, pattern = config.optimizer.layer_rates, config.freeze.parameters
     if not rates and not pattern:
         return None
-    size = config.data.image_size
-    params = jax.eval_shape(lambda: initial_variables(model, size, seed=0))["params"]
+    params = variable_shapes(model, config.data.image_size)["params"]
     return layer_factors(params, rates.to_dict(), frozen_mask(params, pattern))
 
 

@@ -43,6 +43,11 @@ def initial_variables(model, image_size: int, seed) -> dict:
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
+def variable_shapes(model, image_size: int) -> dict:
+    """The shapes and dtypes of `initial_variables`, of which nothing is computed."""
+    return jax.eval_shape(lambda: initial_variables(model, image_size, seed=0))
+
+
 def create_state(config, model, optimizer, seed, pretrained=None) -> TrainState:
     """The state before the first step; `seed` as in `initial_variables`.
 

@@ -2,7 +2,8 @@
 
 On every device at once:
 
-    uint8 images -> colours and the like -> normalise -> mixing -> model (and teacher) -> loss
+    uint8 images -> augmentations of pixels -> normalise -> augmentations of normalised images
+    -> mixing -> model (and teacher) -> loss
     -> gradients, summed over micro-batches and devices -> optimiser -> new state
 
 Parameters and optimiser state are float32; the model computes in `config.precision.compute`;

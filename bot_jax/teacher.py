@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from bot_jax import export
@@ -12,7 +11,7 @@ from bot_jax.checkpoint import shape_differences
 from bot_jax.errors import InputError, check_choice
 from bot_jax.loss_scale import COMPUTE
 from bot_jax.models.registry import get_model
-from bot_jax.state import initial_variables
+from bot_jax.state import variable_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +49,7 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
     check_choice("config.distillation.compute", distillation.compute, COMPUTE)
     path, wanted = Path(distillation.teacher), distillation.teacher_model
     if path.exists():
-        weights = export.run_weights(path) if path.is_dir() else export.read_weights(path)
+        weights = export.load_weights(path)
     elif not trained and wanted:
         weights = export.Weights(wanted, {}, class_names, config.data.image_size, 0, {})
     else:
@@ -67,7 +66,7 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
         )
     dtype, num_classes = jnp.dtype(distillation.compute), len(class_names)
     model = get_model(weights.model, num_classes=num_classes, dtype=dtype, **weights.options)
-    shapes = jax.eval_shape(lambda: initial_variables(model, weights.image_size, seed=0))
+    shapes = variable_shapes(model, weights.image_size)
     identity = {"model": weights.model, "step": weights.step}
     if not trained:
         return Teacher(model, shapes, None, identity)

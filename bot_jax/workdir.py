@@ -51,9 +51,12 @@ def write_atomically(path: Path, text: str) -> None:
 _MAY_CHANGE = (
     "checkpoint.keep_best",
     "checkpoint.keep_last",
+    "data.background",
     "data.on_bad_image",
     "data.path",
+    "data.unlabelled",
     "distillation.teacher",
+    "imports",
     "name",
     "pretrained",  # its effect is in the checkpoints
 )

@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     data.antialias = False  # average over pixels where an image shrinks
     data.apply_exif_orientation = False  # turn photographs as their camera noted
     data.on_bad_image = "error"  # error | skip: what to do with a file that cannot be decoded
-    data.train_examples = 0  # learn from so many only, evenly spread over the split; 0: all
+    data.train_examples = 0  # learn from so many only, evenly spread (not tfds); 0: all
     data.shuffle_buffer = 16384  # encoded examples; record files only
     data.balance = "none"  # none | weights | resample: classes of different size, data/balance.py
     data.background = ""  # folder of images of anything else: one more class; folder and list only
@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     # On the device: name -> options, where {} has the defaults of `python -m bot_jax.augment`. From
     # the command line --config.augment.cutout=on, --config.augment.cutout.length=8 or =off.
     config.augment = augment = ConfigDict()
-    augment.mirror = {}
+    augment.horizontal_flip = {}
     augment.color_jitter = {"strength": 0.4, "flavor": "paper"}
     augment.pca_noise = {"std": 0.1}
 
@@ -114,15 +114,19 @@ def get_config() -> ConfigDict:
     schedule.name = "cosine"
     schedule.warmup = "linear"  # constant | gradual: from the rate at a batch of 256 | linear
     schedule.warmup_epochs = 5.0
-    schedule.warmup_rate = 0.1  # constant: part of the rate after it
+    schedule.warmup_factor = 0.1  # constant: part of the rate after it
     schedule.warmup_until_error = 0.0  # constant: not for epochs, until the training error is lower
     schedule.boundaries_epochs = (30.0, 60.0, 90.0)  # piecewise, step: absolute epochs
-    schedule.factor = 0.1  # exponential, plateau, step: what the rate is multiplied by
-    schedule.boundary_rates = (0.1, 0.01, 0.001)  # piecewise: parts of the peak, from boundaries on
+    schedule.factor = 0.1  # exponential (Inception: 0.94), plateau, step: a multiplier
+    schedule.boundary_factors = (
+        0.1,
+        0.01,
+        0.001,
+    )  # piecewise: of the peak, from boundaries
     schedule.every_epochs = 2.0  # exponential: multiplied once in so many epochs
     schedule.staircase = False  # exponential: at once, not little by little
     schedule.power = 1.0  # polynomial
-    schedule.end_rate = 0.0  # polynomial: part of the peak
+    schedule.end_factor = 0.0  # polynomial: part of the peak
     schedule.cycle_epochs = 10.0  # warm_restarts: length of the first cycle
     schedule.cycle_factor = 2.0  # warm_restarts: a cycle's length over that of the one before
     schedule.plateau_patience = 3  # plateau: evaluations without a better top-1

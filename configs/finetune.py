@@ -16,6 +16,9 @@ images, the more of the network is best left as it is, so the rows are worth a c
 from bot_jax.recipes import Row
 from configs import photos
 
+# As PaddleClas fine-tunes its SSLD weights.
+LAYER_RATES = {"stem": 0.1, "stage1": 0.1, "stage2": 0.2, "stage3": 0.2, "stage4": 0.3}
+
 
 def _all():
     config = photos.get_config()
@@ -28,9 +31,7 @@ def _all():
 
 def _layer_rates():
     config = _all()
-    # As PaddleClas fine-tunes its SSLD weights.
-    factors = {"stem": 0.1, "stage1": 0.1, "stage2": 0.2, "stage3": 0.2, "stage4": 0.3}
-    config.optimizer.layer_rates = factors
+    config.optimizer.layer_rates = LAYER_RATES
     return config
 
 

@@ -19,7 +19,7 @@ def get_config():
     config.data.image_size = 24
     config.data.eval_resize = 24
     config.data.crop_area = (0.6, 1.0)
-    del config.augment.mirror  # a mirrored digit is another sign
+    del config.augment.horizontal_flip  # a mirrored digit is another sign
     config.augment.mixup = {}
     config.model.name = "resnet18_d"
     config.model.options.small_images = True

@@ -40,7 +40,7 @@ def _cifar10(config):
 def _digits(config):
     config.data.source = "digits"
     config.data.crop_area = (0.6, 1.0)
-    del config.augment.mirror  # a mirrored digit is another sign
+    del config.augment.horizontal_flip  # a mirrored digit is another sign
     _stretch(config, 30 / 120)
 
 

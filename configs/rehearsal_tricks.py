@@ -7,7 +7,7 @@ The network, the images and the number of images seen are those of rehearsal.py'
 ResNet-14-D of an eighth of the width on 24 pixels, cosine decay; but they are 30 epochs of 5,000
 training images instead of 3 epochs of 50,000, since what helps against overfitting helps where
 there are few images. All 10,000 test images are evaluated. `standard` has random crops and
-mirroring; each other row changes one thing. Sizes in pixels are the published ones, to the scale of
+flips; each other row changes one thing. Sizes in pixels are the published ones, to the scale of
 these images.
 """
 
@@ -51,9 +51,9 @@ def _augmented(name, options):
     return make
 
 
-def _no_mirror():
+def _no_flip():
     config = _standard()
-    del config.augment.mirror
+    del config.augment.horizontal_flip
     return config
 
 
@@ -110,7 +110,7 @@ def _lookahead():
 
 ROWS = {
     "standard": Row(_standard),
-    "no_mirror": Row(_no_mirror),
+    "no_horizontal_flip": Row(_no_flip),
     "pad_and_crop": Row(_pad_and_crop),
     **{name: Row(_augmented(name, options)) for name, options in _AUGMENTATIONS.items()},
     "mixup_or_cutmix": Row(_choice),

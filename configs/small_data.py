@@ -15,8 +15,7 @@ model.
 
 from bot_jax.recipes import Row
 from configs import photos
-
-_LAYER_RATES = {"stem": 0.1, "stage1": 0.1, "stage2": 0.2, "stage3": 0.2, "stage4": 0.3}
+from configs.finetune import LAYER_RATES
 
 
 def _scratch():
@@ -33,10 +32,9 @@ def _scratch():
 def _pretrained():
     config = _scratch()
     config.epochs = 20.0
-    config.pretrained = "runs/scratch"
+    config.pretrained = "runs/other"
     config.optimizer.base_learning_rate = 0.02
-    config.optimizer.weight_decay = 5e-4  # that of the first training, as PaddleClas advises
-    config.optimizer.layer_rates = _LAYER_RATES
+    config.optimizer.layer_rates = LAYER_RATES
     return config
 
 

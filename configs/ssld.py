@@ -21,8 +21,7 @@ IMAGENET has train/CLASS/ and validation/CLASS/, MORE_IMAGES any images. To comp
 from bot_jax.recipes import Row
 from bot_jax.reference_results import paddleclas_result
 from configs import default
-
-_LAYER_RATES = {"stem": 0.1, "stage1": 0.1, "stage2": 0.2, "stage3": 0.2, "stage4": 0.3}
+from configs.finetune import LAYER_RATES
 
 
 def _resnet50_d():
@@ -53,7 +52,7 @@ def _finetune():
     config.epochs = 60.0
     config.pretrained = "runs/ssld_distill"
     config.optimizer.base_learning_rate = 0.001  # 0.004 at a batch of 1,024
-    config.optimizer.layer_rates = _LAYER_RATES
+    config.optimizer.layer_rates = LAYER_RATES
     return config
 
 

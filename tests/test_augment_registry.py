@@ -111,7 +111,7 @@ def test_options_that_are_left_out_have_the_published_defaults():
 def test_order_is_that_of_the_list_whatever_was_imported_first(monkeypatch):
     expected = {
         "pixels": [
-            "mirror",
+            "horizontal_flip",
             "pad_and_crop",
             "rotation",
             "color_jitter",
@@ -126,8 +126,8 @@ def test_order_is_that_of_the_list_whatever_was_imported_first(monkeypatch):
         found = [name for name, a in augmentations().items() if a.on == on and name in names]
         assert found == names
     # That of the configuration does not matter either.
-    given = {"pca_noise": {}, "mirror": {}, "rotation": {}}
-    assert list(options_of(given, "pixels")) == ["mirror", "rotation", "pca_noise"]
+    given = {"pca_noise": {}, "horizontal_flip": {}, "rotation": {}}
+    assert list(options_of(given, "pixels")) == ["horizontal_flip", "rotation", "pca_noise"]
 
 
 @pytest.mark.usefixtures("empty_registry")
@@ -228,7 +228,7 @@ def test_each_image_depends_on_its_own_id_alone(name):
     assert result.max() <= 255
     order = np.array([5, 2, 2, 7, 0, 5, 1, 1])
     np.testing.assert_allclose(compiled(name)(images[order], ids[order]), result[order], atol=1e-3)
-    if name != "mirror":
+    if name != "horizontal_flip":
         other = np.asarray(compiled(name)(images, ids + 8))
         assert (other != result).any()
 

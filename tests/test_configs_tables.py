@@ -179,7 +179,7 @@ def test_what_all_rows_have_in_common(row):
     flavor = "gluoncv" if released else "paper"
     assert config.augment.color_jitter == ConfigDict({"strength": 0.4, "flavor": flavor})
     assert config.augment.pca_noise.std == 0.1
-    assert config.augment.mirror == ConfigDict()  # one half
+    assert config.augment.horizontal_flip == ConfigDict()  # one half
     assert config.data.source == "tfds"
     places = row.startswith("table7:")
     assert config.data.tfds_name == ("places365_small" if places else "imagenet2012")

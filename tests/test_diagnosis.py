@@ -90,7 +90,7 @@ def test_advice_against_overfitting_names_what_is_not_on_yet(config):
 def test_advice_against_underfitting_names_what_is_on(config):
     text = diagnose(config, 50.0, 49.0).text
     assert "--config.epochs=240" in text
-    assert "of mirror, color_jitter, pca_noise" in text
+    assert "of horizontal_flip, color_jitter, pca_noise" in text
     assert "--config.data.crop_area=(0.2,1.0)" in text
     assert "--config.optimizer.weight_decay=5e-05" in text
     assert "mixing" not in text

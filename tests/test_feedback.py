@@ -72,7 +72,7 @@ def test_a_small_improvement_is_none(config):
 
 def warming_config(config, until=0.8):
     config.schedule.warmup, config.schedule.warmup_until_error = "constant", until
-    config.schedule.warmup_rate = 0.25
+    config.schedule.warmup_factor = 0.25
     return config.schedule
 
 

@@ -144,6 +144,6 @@ def test_too_large_probabilities_are_refused():
 
 def test_without_augmentations_of_a_batch_nothing_happens():
     image = jnp.ones((BATCH, 1, 1, 3))
-    images, labels = mixer({"mirror": {}})(image, [image], ids())
+    images, labels = mixer({"horizontal_flip": {}})(image, [image], ids())
     np.testing.assert_array_equal(images, image)
     np.testing.assert_array_equal(labels[0], image)

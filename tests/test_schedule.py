@@ -117,7 +117,7 @@ def small(name, **fields):
 
 def test_polynomial():
     """40 steps after the warmup, from 0.8 to a tenth of it."""
-    schedule = small("polynomial", power=2.0, end_rate=0.1)
+    schedule = small("polynomial", power=2.0, end_factor=0.1)
     assert_rates(
         schedule, {9: 0.8, 10: 0.8, 20: 0.72 * 0.75**2 + 0.08, 30: 0.26, 50: 0.08, 60: 0.08}
     )
@@ -133,7 +133,7 @@ def test_exponential():
 
 
 def test_piecewise_rates_are_parts_of_the_peak_from_absolute_epochs_on():
-    schedule = small("piecewise", boundaries_epochs=(2.0, 3.5), boundary_rates=(0.5, 2.0))
+    schedule = small("piecewise", boundaries_epochs=(2.0, 3.5), boundary_factors=(0.5, 2.0))
     assert_rates(schedule, {0: 0.08, 9: 0.8, 19: 0.8, 20: 0.4, 34: 0.4, 35: 1.6, 49: 1.6})
 
 
@@ -152,7 +152,7 @@ def test_plateau_is_constant_until_evaluations_say_otherwise():
 
 def test_constant_warmup():
     assert_rates(small("constant", warmup="constant"), {0: 0.08, 9: 0.08, 10: 0.8, 49: 0.8})
-    schedule = small("cosine", warmup="constant", warmup_rate=0.25, warmup_epochs=2.0)
+    schedule = small("cosine", warmup="constant", warmup_factor=0.25, warmup_epochs=2.0)
     assert_rates(schedule, {0: 0.2, 19: 0.2, 20: 0.8, 35: 0.4, 50: 0.0})
 
 
@@ -176,9 +176,9 @@ def test_a_warmup_until_an_error_takes_no_epochs_of_the_schedule():
         ("cosin", {}, "Did you mean 'cosine'?"),
         ("step", {"warmup": "linera"}, "Did you mean 'linear'?"),
         ("step", {"warmup_until_error": 0.8}, "needs config.schedule.warmup=constant"),
-        ("piecewise", {"boundary_rates": (0.1,)}, "must be one number for each of"),
+        ("piecewise", {"boundary_factors": (0.1,)}, "must be one number for each of"),
         ("piecewise", {"boundaries_epochs": (30.0, 20.0, 40.0)}, "must rise"),
-        ("piecewise", {"boundary_rates": (0.1, -0.1, 0.2)}, "must not be negative"),
+        ("piecewise", {"boundary_factors": (0.1, -0.1, 0.2)}, "must not be negative"),
     ],
 )
 def test_wrong_values_are_refused_in_words(name, fields, words):

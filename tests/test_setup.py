@@ -113,3 +113,16 @@ def test_fewer_examples_of_record_files_are_refused(tiny_config):
     tiny_config.data.train_examples = 200
     with pytest.raises(InputError, match="can only be read from its beginning"):
         setup.make_setup(tiny_config, sources=(stream, source))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cross_entrpy", {}, "Did you mean 'cross_entropy'"),
+        ("cross_entropy", {"gamma": 1.0}, "has no option 'gamma'"),
+    ],
+)
+def test_a_wrong_loss_is_refused_before_a_run_begins(tiny_config, name, options, message):
+    tiny_config.loss.name, tiny_config.loss.options = name, options
+    with pytest.raises(InputError, match=message):
+        setup.make_setup(tiny_config)

@@ -31,7 +31,7 @@ def test_labels_in_words(shares, text):
 def config(make_tiny_config):
     config = make_tiny_config()
     config.augment.mixup.alpha = 5.0  # so that both images show
-    config.augment.mirror = {}
+    config.augment.horizontal_flip = {}
     config.data.crop_area = (0.9, 1.0)
     return config
 
@@ -44,7 +44,7 @@ def rows(config):
 def test_a_row_for_each_augmentation(config, rows):
     assert [row.title for row in rows] == [
         *("as they are", "random resized crop"),
-        *("mirror", "color_jitter", "pca_noise", "mixup"),
+        *("horizontal_flip", "color_jitter", "pca_noise", "mixup"),
         "all",
     ]
     assert rows[1].details == ["area 0.9 to 1", "aspect ratio 0.75 to 1.333"]
@@ -69,7 +69,9 @@ def test_the_first_row_is_what_an_evaluation_sees(rows):
 def test_alone_each_is_applied_to_the_same_crops(rows):
     by_title = {row.title: row.images.astype(int) for row in rows}
     crops = by_title["random resized crop"]
-    np.testing.assert_array_equal(by_title["mirror"], crops[:, :, ::-1])  # all, not half of them
+    np.testing.assert_array_equal(
+        by_title["horizontal_flip"], crops[:, :, ::-1]
+    )  # all, not half of them
     changed = by_title["color_jitter"] - crops
     assert (np.abs(changed).max(axis=(1, 2, 3)) > 3).all()
     assert by_title["mixup"].max() <= 255

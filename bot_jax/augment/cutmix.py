@@ -13,9 +13,12 @@ the partners are a random permutation of the group. A box without area leaves im
 they are.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
+from bot_jax.augment.boxes import inside_box
 from bot_jax.augment.mixing import Rows, column
 from bot_jax.augment.registry import register_batch_augmentation
 from bot_jax.errors import InputError
@@ -62,9 +65,8 @@ def cutmix(images, rows: Rows, *, alpha=1.0):
         raise InputError(f"config.augment.cutmix.alpha = {alpha} must be above 0.")
     height, width = images.shape[1:3]
     boxes = jax.vmap(lambda key: draw_box(key, height, width, alpha))(rows.keys("cutmix"))
-    top, bottom, left, right = (column(edge, images) for edge in boxes)
-    row, place = jnp.arange(height)[:, None, None], jnp.arange(width)[:, None]
-    inside = (top <= row) & (row < bottom) & (left <= place) & (place < right)
+    top, bottom, left, right = boxes
+    inside = jax.vmap(partial(inside_box, (height, width)))(*boxes)[..., None]
     share = ((bottom - top) * (right - left)).astype(jnp.float32) / (height * width)
 
     def mix(x):

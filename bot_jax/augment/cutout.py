@@ -14,6 +14,7 @@ PaddleClas uses 112 on ImageNet (224 pixels).
 import jax
 import jax.numpy as jnp
 
+from bot_jax.augment.boxes import inside_box
 from bot_jax.augment.checks import check_number
 from bot_jax.augment.registry import register_augmentation
 
@@ -51,16 +52,3 @@ def cutout(images, keys, *, length=16, holes=1):
         return jnp.any(boxes, axis=0)
 
     return jnp.where(jax.vmap(hidden)(keys)[..., None], 0.0, images)
-
-
-def inside_box(size, top, bottom, left, right):
-    """Which pixels of an image are in a box: bool [H, W].
-
-    Args:
-      size: (H, W).
-      top, bottom, left, right: int32 scalars; rows top to bottom - 1, columns left to right - 1.
-        What is outside the image does not matter.
-    """
-    rows, columns = (jnp.arange(length) for length in size)
-    in_rows = (top <= rows) & (rows < bottom)
-    return in_rows[:, None] & (left <= columns) & (columns < right)

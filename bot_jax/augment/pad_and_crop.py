@@ -3,8 +3,8 @@
     x[i, j] <- padded[i + a, j + b],   a, b ~ U{0, ..., 2 padding}
 
 Source: He et al., arXiv 1512.03385, section 4.2: "4 pixels are padded on each side, and a 32x32
-crop is randomly sampled from the padded image or its horizontal flip" (the flip is mirror.py). What
-it is padded with differs: zeros in images that are normalised already, which is the mean colour
+crop is randomly sampled from the padded image or its horizontal flip" (horizontal_flip.py does
+that). What it is padded with differs: zeros in images that are normalised already, the mean colour
 (Facebook's Torch code of the network), or zeros in images before normalisation, which is black
 (torchvision's `RandomCrop(32, padding=4)`, and with it most code since, such as that of cutout).
 The default is black, the common practice; `fill` = (123.68, 116.779, 103.939) is the mean colour.

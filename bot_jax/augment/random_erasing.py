@@ -29,8 +29,8 @@ to 1 (0.4914, ...) into images that are normalised already, which is brighter th
 import jax
 import jax.numpy as jnp
 
+from bot_jax.augment.boxes import inside_box
 from bot_jax.augment.checks import check_interval, check_number
-from bot_jax.augment.cutout import inside_box
 from bot_jax.augment.registry import register_augmentation
 from bot_jax.errors import InputError, check_choice
 

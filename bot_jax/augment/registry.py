@@ -41,7 +41,7 @@ STAGES = ("pixels", "normalized")
 BUILT_IN = tuple(
     f"bot_jax.augment.{file}"
     for file in (
-        "mirror",
+        "horizontal_flip",
         "pad_and_crop",
         "auto_augment",
         "rand_augment",

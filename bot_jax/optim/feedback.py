@@ -71,7 +71,7 @@ def check_feedback(config) -> None:
 
 def rate_factor(feedback: Feedback, schedule):
     """What the learning rate of the schedule, `config.schedule`, is multiplied by."""
-    return feedback.rate_scale * jnp.where(feedback.warming_up, schedule.warmup_rate, 1.0)
+    return feedback.rate_scale * jnp.where(feedback.warming_up, schedule.warmup_factor, 1.0)
 
 
 def after_step(feedback: Feedback, correct, count, finite, schedule) -> Feedback:

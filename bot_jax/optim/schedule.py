@@ -48,11 +48,11 @@ def _exponential(config, run, step):
 def _piecewise(config, run, step):
     boundaries = [run.steps(epoch) for epoch in config.boundaries_epochs]
     passed = jnp.sum(jnp.asarray(step) >= jnp.asarray(boundaries, jnp.int32))
-    return run.peak * jnp.asarray((1.0, *config.boundary_rates), jnp.float32)[passed]
+    return run.peak * jnp.asarray((1.0, *config.boundary_factors), jnp.float32)[passed]
 
 
 def _polynomial(config, run, step):
-    end = config.end_rate * run.peak
+    end = config.end_factor * run.peak
     return polynomial_decay(step - run.warmup_steps, run.decay_steps, run.peak, end, config.power)
 
 
@@ -108,7 +108,7 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
         elif config.warmup == "gradual":
             warming = gradual_warmup(step, base, peak, warmup)
         else:
-            warming = config.warmup_rate * peak
+            warming = config.warmup_factor * peak
         return jnp.where(step < warmup, warming, decay(config, run, step)).astype(jnp.float32)
 
     return schedule
@@ -127,14 +127,14 @@ def _check(config):
             f"config.schedule.warmup_until_error = {config.warmup_until_error} needs "
             f"config.schedule.warmup=constant, which is {config.warmup!r}."
         )
-    boundaries, rates = config.boundaries_epochs, config.boundary_rates
+    boundaries, rates = config.boundaries_epochs, config.boundary_factors
     if config.name == "piecewise" and len(rates) != len(boundaries):
         raise InputError(
-            f"config.schedule.boundary_rates = {tuple(rates)} must be one number for each of "
+            f"config.schedule.boundary_factors = {tuple(rates)} must be one number for each of "
             f"config.schedule.boundaries_epochs = {tuple(boundaries)}."
         )
     if config.name == "piecewise" and (list(boundaries) != sorted(boundaries) or min(rates) < 0):
         raise InputError(
             f"config.schedule.boundaries_epochs = {tuple(boundaries)} must rise, and "
-            f"config.schedule.boundary_rates = {tuple(rates)} must not be negative."
+            f"config.schedule.boundary_factors = {tuple(rates)} must not be negative."
         )
