@@ -58,6 +58,11 @@ class Checkpoints:
         """Step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
+    @property
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the best top-1, or None."""
+        return self._manager.best_step()
+
     def save(self, step: int, state, metrics: dict | None = None) -> None:
         """Begins to save `state`; `metrics` are those of an evaluation at this step.
 
@@ -82,42 +87,47 @@ class Checkpoints:
         Raises:
           InputError: there is no checkpoint, or it holds a different model.
         """
-        return self._restore(like, layout)
+        return self._restore(like, layout, self.latest_step)
 
-    def restore_variables(self, like, layout: Layout):
+    def restore_variables(self, like, layout: Layout, step: int | None = None):
         """Loads only the weights to evaluate: the moving average where there is one.
 
         Args:
           like: {"params", "batch_stats"} with the shapes and dtypes that are expected.
           layout: where the arrays go.
+          step: of which checkpoint; default the newest.
 
         Raises:
           InputError: there is no checkpoint, or it holds a different model.
         """
-        if self._saved()["ema"] is None:
-            return self._restore(like, layout, partial=True)
-        return self._restore({"ema": like}, layout, partial=True)["ema"]
+        step = self.latest_step if step is None else step
+        if self._saved(step)["ema"] is None:
+            return self._restore(like, layout, step, partial=True)
+        return self._restore({"ema": like}, layout, step, partial=True)["ema"]
 
-    def _saved(self) -> dict:
-        """The newest checkpoint's tree, of shapes and dtypes."""
-        if self.latest_step is None:
-            raise InputError(f"There is no checkpoint in {self._directory}.")
-        return self._manager.item_metadata(self.latest_step).tree
+    def _saved(self, step) -> dict:
+        """The tree of a checkpoint, of shapes and dtypes."""
+        if step not in self._manager.all_steps():
+            raise InputError(
+                f"There is no checkpoint in {self._directory}"
+                + ("." if step is None else f" of step {step:,}.")
+            )
+        return self._manager.item_metadata(step).tree
 
-    def _restore(self, like, layout, partial=False):
+    def _restore(self, like, layout, step, partial=False):
         # Compared first: a restore that fails half-way leaves reads behind that nobody waits for.
-        saved = self._saved()
+        saved = self._saved(step)
         if partial:
             saved = {name: saved[name] for name in like if name in saved}
         differences = shape_differences(saved, like, "the checkpoint", "this configuration")
         if differences:
             raise InputError(
-                f"The checkpoint of step {self.latest_step} in {self._directory} does not fit this "
+                f"The checkpoint of step {step} in {self._directory} does not fit this "
                 f"configuration:\n{differences}"
             )
         like = replicated_like(like, layout)
         return self._manager.restore(
-            self.latest_step,
+            step,
             args=ocp.args.PyTreeRestore(
                 item=like,
                 restore_args=ocp.checkpoint_utils.construct_restore_args(like),

@@ -79,7 +79,7 @@ def diagnose(config, clean: dict, evaluation: dict) -> Diagnosis:
             f"{CHANCE * both:.1f} that chance makes of so few images."
         )
         return Diagnosis(FITS, text)
-    if clean["top1"] + CHANCE * error < LOW:
+    if clean["top1"] + CHANCE * error < LOW and evaluation["top1"] < LOW:
         title = f"Underfitting: {figures}; both are low. What may help, one at a time:"
         return Diagnosis(UNDERFITS, _listing(title, _against_underfitting(config)))
     return Diagnosis(FITS, f"Fits: {figures}.")

@@ -119,8 +119,10 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     model, counts = make_model(config, len(source.class_names))
     like = variable_shapes(model, config.data.image_size)
     with Checkpoints(folder, read_only=True) as checkpoints:
-        variables = checkpoints.restore_variables(like, layout)
-        step = checkpoints.latest_step
+        finished = results.read(directory)
+        step = results.weights_step(finished) if finished else None
+        variables = checkpoints.restore_variables(like, layout, step)
+        step = checkpoints.latest_step if step is None else step
     _, evaluate = make_evaluate(config, model, source, layout)
     evaluation = evaluate(variables)
     result = results.summary(

@@ -121,7 +121,8 @@ def run_weights(directory: Path) -> Weights:
     like = variable_shapes(model, size)
     layout = parallel.evaluation_layout(1)
     with Checkpoints(directory / "checkpoints", read_only=True) as checkpoints:
-        variables = jax.device_get(checkpoints.restore_variables(like, layout))
+        step = results.weights_step(result)
+        variables = jax.device_get(checkpoints.restore_variables(like, layout, step))
     return Weights(name, options, class_names, size, result["step"], variables)
 
 

@@ -23,6 +23,9 @@ from bot_jax.models.registry import get_model
 from bot_jax.progress import ImageProgress
 from bot_jax.workdir import read_config
 
+# What `predict` says of an image of none of the known classes.
+BACKGROUND_LABEL = -2
+
 
 @dataclasses.dataclass(frozen=True)
 class FileRun:
@@ -86,8 +89,8 @@ def predict(run: FileRun, paths: list[str]) -> dict[str, np.ndarray]:
     """What a run makes of images, shown as in its evaluation.
 
     Returns:
-      For each image: label (int, the most probable class but the background; -1 where the image
-      cannot be decoded) and confidence (float32, its probability).
+      For each image: label (int, the most probable class; -1 where the image cannot be decoded, -2
+      where it is the background) and confidence (float32, its probability).
     """
     weights, config_data = run.weights, run.config.data.copy_and_resolve_references()
     config_data.on_bad_image = "skip"
@@ -104,7 +107,9 @@ def predict(run: FileRun, paths: list[str]) -> dict[str, np.ndarray]:
             on_device = {name: batch[name] for name in ("image", "label")}
             totals, examples = eval_step(totals, parallel.put_batch(on_device, layout), variables)
             examples, seen = jax.device_get(examples), batch["label"] >= 0
-            found["label"][batch["index"][seen]] = examples["known"][seen]
+            is_known = examples["predicted"] == examples["known"]
+            labels = np.where(is_known, examples["known"], BACKGROUND_LABEL)
+            found["label"][batch["index"][seen]] = labels[seen]
             found["confidence"][batch["index"][seen]] = examples["confidence"][seen]
             progress.at(int(batch["index"].max()) + 1)
     return found

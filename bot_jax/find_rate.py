@@ -244,12 +244,11 @@ def main(arguments=None) -> int:
         from bot_jax.config import load_config
 
         config = load_config(flags.config, overrides)
-        with _output_errors(flags.output):
-            flags.output.mkdir(parents=True, exist_ok=True)
         curve = run(config, lowest=flags.lowest, highest=flags.highest, steps=flags.steps)
         if not curve.losses:
             raise InputError(f"The loss is not finite at --lowest {flags.lowest:g}; make it less.")
         with _output_errors(flags.output):
+            flags.output.mkdir(parents=True, exist_ok=True)
             write_json(config, curve, flags.output / "rates.json")
             draw(config, curve, flags.output / "rates.png")
     except InputError as error:

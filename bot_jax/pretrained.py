@@ -162,6 +162,8 @@ def describe_transfer(config, setup) -> list[tuple[str, str]]:
         still = sum(n for n, kept in zip(sizes, jax.tree.leaves(frozen), strict=True) if kept)
         text = f"{still:,} of {sum(sizes):,} parameters; their batch norms in {freeze.batch_norm}"
         rows.append(("frozen", text))
+        if not config.pretrained:
+            rows.append(("WARNING", "what is frozen stays as it was drawn: no config.pretrained"))
     if config.optimizer.layer_rates:
         rates = sorted(config.optimizer.layer_rates.items())
         rows.append(("layer rates", ", ".join(f"{name} x {factor:g}" for name, factor in rates)))
@@ -169,7 +171,7 @@ def describe_transfer(config, setup) -> list[tuple[str, str]]:
     # The advice is for SGD; and where all is frozen nothing can be forgotten.
     is_sgd = config.optimizer.name == "sgd"
     if config.pretrained and is_sgd and not all(jax.tree.leaves(trunk)):
-        images, batch = setup.source.num_examples, config.batch_size
+        images, batch = setup.labelled_source.num_examples, config.batch_size
         advice, rate = advised_rate(images, batch), setup.peak_learning_rate
         text = f"{advice:.3g} for pretrained weights and {images:,} images; in use {rate:g}"
         rows.append(("advised rate", text))

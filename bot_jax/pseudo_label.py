@@ -134,8 +134,9 @@ def pseudo_label(
         raise InputError(f"IMAGES = {images} has only images that are labelled already.")
     per_class = per_class or math.ceil(len(run.train) / len(run.class_names))
     predicted = predict(run, new)
-    readable = predicted["label"] >= 0
-    sure = np.flatnonzero(readable & (predicted["confidence"] >= threshold))
+    readable = predicted["label"] != -1
+    is_known = predicted["label"] >= 0
+    sure = np.flatnonzero(is_known & (predicted["confidence"] >= threshold))
     labels, confidence = predicted["label"][sure], predicted["confidence"][sure]
     chosen, left_out = choose(
         labels,
@@ -158,7 +159,8 @@ def pseudo_label(
         "already_labelled": len(paths) - len(new),
         "unreadable": int((~readable).sum()),
         "predicted": int(readable.sum()),
-        "below_threshold": int(readable.sum()) - len(sure),
+        "background": int((readable & ~is_known).sum()),
+        "below_threshold": int(is_known.sum()) - len(sure),
         **left_out,
         "kept": len(kept),
         "kept_by_class": {name: of_class[k] for k, name in enumerate(run.class_names)},
@@ -182,6 +184,7 @@ def _print_report(report, run, output):
         "already_labelled": "images that have a label already",
         "unreadable": "cannot be decoded",
         "predicted": "predicted",
+        "background": "most like the background",
         "below_threshold": f"less sure than {report['threshold']:g}",
         "duplicates_of_validation": "near duplicates of images to evaluate on",
         "duplicates_of_kept": "near duplicates of each other",

@@ -90,10 +90,13 @@ def of_run(config, directory: Path, evaluation: dict, num_classes: int) -> dict:
     if not config.data.background:
         return {}
     split = config.data.eval_split
+    own = json.loads((directory / "config.json").read_text())["data"]["eval_split"]
     examples = (evaluation["classes"][:, 0], evaluation["known"], evaluation["confidence"])
     before = read(directory)
-    if before is None or before["calibrated_on"] == split:
+    if split == own:
         found = calibrate(*examples, num_classes - 1) | {"calibrated_on": split}
+    elif before is None:  # the run is not finished
+        return {}
     else:
         found = measure(*examples, num_classes - 1, before["threshold"])
         found["calibrated_on"] = before["calibrated_on"]

@@ -51,6 +51,11 @@ def read(directory: Path) -> dict | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def weights_step(result: dict) -> int | None:
+    """The step of the checkpoint that a finished run's result is of; None: the newest."""
+    return result["best_step"] if result.get("stopped_early") else None
+
+
 def write(directory: Path, class_names, result, evaluation, name="result") -> None:
     """Writes NAME.json, confusion_SPLIT.csv, classes_SPLIT.csv and rejection.json, each at once.
 

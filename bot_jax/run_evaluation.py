@@ -22,7 +22,7 @@ class RunEvaluation:
         self._read, self._evaluate = make_evaluate(config, setup.model, setup.eval_source, layout)
         self._read_clean = None
         if config.diagnosis_examples:
-            sample = sample_source(setup.source, config.diagnosis_examples)
+            sample = sample_source(setup.labelled_source, config.diagnosis_examples)
             self._read_clean = make_read(config, sample, layout)
         self._early_batches = None  # of the coming evaluation, where they are being read already
         self._verdict = ""  # of the newest diagnosis

@@ -10,6 +10,7 @@ import optax
 
 from bot_jax import parallel
 from bot_jax.augment.mixing import DRAWS
+from bot_jax.augment.registry import chosen
 from bot_jax.batch import check_augmentations
 from bot_jax.data.balance import Balance, balance_classes
 from bot_jax.data.pipeline import check_data_options
@@ -40,7 +41,8 @@ class Setup:
     """The parts of a run.
 
     Attributes:
-      source: the training split.
+      source: the training split, resampled and with unlabelled images where these are asked for.
+      labelled_source: the training split before that.
       eval_source: the evaluation split, with the same classes.
       layout: how a batch lies on the devices.
       model: the Flax module.
@@ -58,6 +60,7 @@ class Setup:
     """
 
     source: Source
+    labelled_source: Source
     eval_source: Source
     layout: parallel.Layout
     model: nn.Module
@@ -114,12 +117,14 @@ def make_setup(
     )
     if config.data.train_examples:
         source = _fewer(source, config.data.train_examples)
+    labelled_source = source
     if config.data.unlabelled:
         source = with_unlabelled(source, config.data.unlabelled)
     balance = balance_classes(source, config.data.balance, trained=trained)
     source = balance.source
     _check_data(config, source, eval_source)
     check_augmentations(config, len(source.class_names))
+    _check_mixing(config, layout)
     steps_per_epoch = source.num_examples // config.batch_size
     total_steps = round(config.epochs * steps_per_epoch)
     model, counts = make_model(config, len(source.class_names), _batch_norm_groups(config, layout))
@@ -148,6 +153,7 @@ def make_setup(
     state_shapes = jax.eval_shape(create, config.seed, {})
     return Setup(
         source=source,
+        labelled_source=labelled_source,
         eval_source=eval_source,
         layout=layout,
         model=model,
@@ -173,6 +179,16 @@ def _fewer(source, num_examples):
             f"read; {source.name} can only be read from its beginning."
         )
     return sample_source(source, num_examples)
+
+
+def _check_mixing(config, layout):
+    names = [augmentation.name for augmentation, _ in chosen(config.augment, "batch")]
+    if names and layout.group_size < 2:
+        raise InputError(
+            f"config.augment.{names[0]} mixes the images of a batch-norm group, and a group of one "
+            "has nothing to mix. Make config.batch_norm.group_size larger, or switch it off: "
+            f"--config.augment.{names[0]}=off"
+        )
 
 
 def _check_choices(config):
@@ -216,7 +232,7 @@ def _check_data(config, source, eval_source):
             f"config.epochs = {config.epochs} of {source.num_examples} examples are more than "
             "the 2**32 sample ids that a run has."
         )
-    if config.schedule.warmup_epochs > config.epochs:
+    if not config.schedule.warmup_until_error and config.schedule.warmup_epochs > config.epochs:
         raise InputError(
             f"config.schedule.warmup_epochs = {config.schedule.warmup_epochs} is longer than the "
             f"run, config.epochs = {config.epochs}."

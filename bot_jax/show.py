@@ -103,7 +103,12 @@ def make_rows(config, num_images: int, *, every: bool = False, epoch: float | No
         options = augmentation.options | alone[augmentation.name]
         details = [f"{name} {_text(value)}" for name, value in options.items()]
         certain = alone[augmentation.name] | {"probability": 1.0}
-        rows.append(row(augmentation.name, details, {augmentation.name: certain}))
+        try:
+            rows.append(row(augmentation.name, details, {augmentation.name: certain}))
+        except InputError as error:
+            if not every:
+                raise
+            print(f"Left out: {error}")  # its defaults are for larger images
     if not every:
         details = ["what the model is trained on", f"at epoch {epoch:g} of {config.epochs:g}"]
         rows.append(row("all", details, config.augment.to_dict()))
@@ -134,6 +139,8 @@ def _load(config, num_images):
     # A run of one small batch on one device, of which the length in epochs stays.
     small = ConfigDict(copy.deepcopy(config.to_dict()))
     small.batch_size, small.accumulation = num_images, 1
+    small.data.balance, small.data.unlabelled, small.data.train_examples = "none", "", 0
+    small.distillation.teacher = ""  # which sees the same images
     small.batch_norm.group_size = 4 if num_images % 4 == 0 else num_images
     setup = make_setup(small, sources=(source, source), devices=jax.devices()[:1], trained=False)
     rows = np.arange(num_images)

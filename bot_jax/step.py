@@ -28,7 +28,6 @@ from bot_jax.models.rematerialize import rematerialize
 from bot_jax.optim.ema import ema_decay_at, update_ema
 from bot_jax.optim.feedback import after_step, rate_factor
 from bot_jax.optim.freeze import stop_gradients
-from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.weight_decay import penalty
 from bot_jax.rng import purpose_of, sample_keys
 from bot_jax.state import TrainState
@@ -54,8 +53,8 @@ def make_train_step(config, setup):
 
     Args:
       config: the whole configuration.
-      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, class_weights,
-        num_classes, steps_per_epoch and mixing_steps matter.
+      setup: `setup.Setup`, of which model, teacher, optimizer, schedule, layout, decay_mask,
+        class_weights, num_classes, steps_per_epoch and mixing_steps matter.
 
     Returns:
       A function (TrainState, device batch of `parallel.put_batch`) -> (TrainState, done) that
@@ -90,9 +89,10 @@ def make_train_step(config, setup):
             weights = jnp.sum(credit * class_weights, axis=-1)
             losses, label_losses = weights * losses, weights * label_losses
         if config.optimizer.decay_in == "loss":
-            mask = decay_mask(params, config.optimizer.no_bias_decay)
             # In the loss of each example that counts, and so once in their mean.
-            losses += counts_in_loss(batch["label"]) * penalty(params, config.optimizer, mask)
+            losses += counts_in_loss(batch["label"]) * penalty(
+                params, config.optimizer, setup.decay_mask
+            )
         predicted = jnp.argmax(outputs[0], -1)
         correct = jnp.sum(jnp.take_along_axis(credit, predicted[:, None], axis=-1))
         sums = {"loss": jnp.sum(losses), "label_loss": jnp.sum(label_losses), "correct": correct}

@@ -15,6 +15,7 @@ from bot_jax.data.pipeline import train_batches
 from bot_jax.describe import describe_model, describe_run
 from bot_jax.diagnosis import diagnose
 from bot_jax.early import start_early
+from bot_jax.evaluate import evaluated_variables
 from bot_jax.interrupt import Interrupted, catch_signals
 from bot_jax.metrics import first_bad_step, means, zero_metrics
 from bot_jax.optim.feedback import after_evaluation, stops_early
@@ -80,7 +81,8 @@ def train(config, directory: Path, began: float | None = None) -> dict:
             Checkpoints(
                 directory / "checkpoints",
                 keep_last=config.checkpoint.keep_last,
-                keep_best=config.checkpoint.keep_best,
+                # An early stop goes back to the best.
+                keep_best=max(config.checkpoint.keep_best, config.early_stopping.enabled),
             )
         )
         if checkpoints.latest_step is None:
@@ -112,6 +114,7 @@ class _Run:
         self.evaluation = RunEvaluation(config, setup)
         self.in_flight = deque()  # (step, done) of the steps that may not be finished
         self.rate_scale = 1.0  # by reductions on a plateau
+        self.waited = 0  # evaluations since the best one
         self.unread = None  # (step, metrics on the device) that were not yet written
         self.zeros = parallel.replicate(zero_metrics(), setup.layout)
         self.skipped_images = workdir.read_skipped_images(directory)
@@ -214,7 +217,8 @@ class _Run:
     def _save(self, step, state, evaluation):
         """Saves where it is time to, or where a signal asks for it: then this ends the run."""
         stop = self.signal_received()
-        if self._saves(step) or stop:
+        is_best = evaluation and self.config.early_stopping.enabled and self.waited == 0
+        if self._saves(step) or stop or is_best:
             began = time.perf_counter()
             self.checkpoints.save(step, state, evaluation)
             standstill = {"seconds": time.perf_counter() - began}
@@ -315,7 +319,7 @@ class _Run:
                 f"epoch {self._epoch(step):.2f}  learning rate x {self.config.schedule.factor:g}: "
                 f"no better top-1 in {feedback.waited} evaluation(s)"
             )
-        self.rate_scale = float(feedback.rate_scale)
+        self.rate_scale, self.waited = float(feedback.rate_scale), int(feedback.waited)
         state = state.replace(feedback=parallel.replicate(feedback, self.setup.layout))
         if step < self.last_step and stops_early(feedback, self.config):
             self.last_step = step
@@ -330,10 +334,21 @@ class _Run:
                 self._write_metrics()
         return state
 
+    def _go_back(self, state):
+        """The state with the weights of the best evaluation, and that step."""
+        step, own = self.checkpoints.best_step, evaluated_variables(state)
+        best = self.checkpoints.restore_variables(own, self.setup.layout, step)
+        self.progress.line(f"Going back to the weights of step {step:,}, the best.")
+        return state.replace(**best, ema=None), step
+
     def _finish(self, state, evaluation):
-        if evaluation is None:  # only the result was missing
+        stopped_early, more = self.last_step < self.setup.total_steps, {}
+        if stopped_early:
+            state, more["best_step"] = self._go_back(state)
+            evaluation = None
+        if evaluation is None:  # of other weights, or only the result was missing
             evaluation = self.evaluation.measure(state)
-        clean, more = evaluation.get(workdir.TRAIN_CLEAN), {}
+        clean = evaluation.get(workdir.TRAIN_CLEAN)
         if clean is not None:
             more["train_clean_top1"] = round(clean["top1"], 4)
             self.progress.line(f"\n{diagnose(self.config, clean, evaluation).text}")
@@ -345,7 +360,7 @@ class _Run:
             counts=self.setup.counts,
             step=self.last_step,
             epochs=self._epoch(self.last_step),
-            stopped_early=self.last_step < self.setup.total_steps,
+            stopped_early=stopped_early,
             # Without compiling, evaluating and saving; nothing where nothing was trained.
             images_per_second=round(pace, 2) or None,
             skipped_images=sorted(self.skipped_images),

@@ -64,7 +64,7 @@ def test_multiply_accumulates_are_those_of_the_models(name, size):
     ("field", "value"),
     [
         ("data.image_size", 192),
-        ("data.tfds_name", "cifar10"),
+        ("data.tfds_name", "cifar100"),
         ("data.source", "folder"),
         ("model.name", "resnet26_d"),
     ],

@@ -87,6 +87,10 @@ def test_advice_against_overfitting_names_what_is_not_on_yet(config):
     assert "label smoothing" not in text
 
 
+def test_good_on_validation_is_no_underfitting(config):
+    assert diagnose(config, 50.0, 95.0).verdict == "fits"
+
+
 def test_advice_against_underfitting_names_what_is_on(config):
     text = diagnose(config, 50.0, 49.0).text
     assert "--config.epochs=240" in text

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from bot_jax import find_rate
+from bot_jax.errors import InputError
 from bot_jax.optim import range_test
 
 STEPS = 200
@@ -134,3 +135,15 @@ def test_wrong_input_is_refused_in_words(flags, words, tmp_path, capsys):
     assert find_rate.main(["--config", file, "--output", str(out), *flags]) == 2
     assert words in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_it_starts_from_the_weights_that_the_run_starts_from(tiny_config, tmp_path):
+    tiny_config.pretrained = str(tmp_path / "none")
+    with pytest.raises(InputError, match="there is no such run or file"):
+        find_rate.run(tiny_config, lowest=1e-6, highest=1e-5, steps=10)
+
+
+def test_its_configuration_is_left_alone(tiny_config):
+    before = tiny_config.to_json()
+    find_rate._with_rates(tiny_config, lambda step: step, 10)
+    assert tiny_config.to_json() == before

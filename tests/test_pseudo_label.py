@@ -147,7 +147,7 @@ def test_lists_of_a_run(run, images, tmp_path, capsys):
     assert report["predicted"] == 9
     assert report["duplicates_of_validation"] == 1
     assert report["duplicates_of_kept"] == 1
-    assert report["below_threshold"] == 1  # noise, which is of no known class
+    assert (report["below_threshold"], report["background"]) == (0, 1)  # noise
     assert report["over_quota"] == 0
     assert report["kept_by_class"] == {"blue": 0, "green": 1, "red": 5}
     printed = capsys.readouterr().out
@@ -180,12 +180,21 @@ def test_lists_of_a_run(run, images, tmp_path, capsys):
 
 def test_threshold_and_default_quota(run, images, tmp_path):
     report = pseudo_label.pseudo_label(run[0] / "workdir", images, tmp_path / "a", threshold=1.0)
-    assert (report["kept"], report["below_threshold"], report["per_class"]) == (0, 9, 12)
+    assert (report["kept"], report["below_threshold"], report["per_class"]) == (0, 8, 12)
     report = pseudo_label.pseudo_label(
         run[0] / "workdir", images, tmp_path / "c", threshold=0.6, per_class=2, against=images / "r"
     )
     assert report["kept_by_class"]["red"] == 0
     assert report["duplicates_of_validation"] == 6
+
+
+def test_what_is_most_like_the_background_gets_no_label(run, tmp_path):
+    report = pseudo_label.pseudo_label(
+        run[0] / "workdir", run[0] / "other", tmp_path / "o", threshold=0.0, per_class=1000
+    )
+    assert report["background"] > 0.8 * report["predicted"] > 0
+    assert report["kept"] <= report["predicted"] - report["background"]
+    assert report["below_threshold"] == 0
 
 
 def test_the_next_round_labels_anew(run, images, tmp_path):

@@ -84,7 +84,10 @@ def test_another_split_is_measured_with_the_threshold_that_there_is(tmp_path):
         "known": known,
         "confidence": scores,
     }
+    (tmp_path / "config.json").write_text('{"data": {"eval_split": "validation"}}')
     assert rejection.of_run(run_of("", "validation"), tmp_path, evaluation, 4) == {}
+    # While the run goes on there is no threshold, and another split must not give it one.
+    assert rejection.of_run(run_of("x", "test"), tmp_path, evaluation, 4) == {}
     first = rejection.of_run(run_of("x", "validation"), tmp_path, evaluation, 4)["rejection"]
     assert first["calibrated_on"] == "validation"
     rejection.write(tmp_path, first | {"threshold": 0.987})

@@ -185,3 +185,18 @@ def test_wrong_values_are_refused_in_words(name, fields, words):
     with pytest.raises(InputError) as error:
         make_schedule(schedule_config(name, **fields), **IMAGENET)
     assert words in str(error.value)
+
+
+def test_gradual_warmup_that_would_not_rise_is_refused():
+    config = schedule_config("cosine", warmup="gradual")
+    for peak in (0.05, 0.1):
+        with pytest.raises(InputError, match=r"it is for config\.batch_size above"):
+            make_schedule(config, base=0.1, peak=peak, steps_per_epoch=10, epochs=10)
+
+
+def test_piecewise_without_boundaries_is_constant():
+    config = schedule_config(
+        "piecewise", boundaries_epochs=(), boundary_factors=(), warmup_epochs=0.0
+    )
+    schedule = make_schedule(config, base=0.1, peak=0.4, steps_per_epoch=10, epochs=10)
+    assert_rates(schedule, {0: 0.4, 99: 0.4})

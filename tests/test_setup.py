@@ -34,11 +34,13 @@ def test_facts_of_other_optimizers_and_warmups(config):
     config.optimizer.name, config.optimizer.options.beta_2 = "adamw", 0.99
     config.optimizer.lookahead_steps, config.optimizer.l1 = 5, 1e-5
     config.schedule.warmup, config.schedule.warmup_epochs = "gradual", 1.0
+    config.batch_size = 512
     facts = dict(describe.describe_run(config, setup.make_setup(config)))
     assert facts["optimizer"] == "adamw, beta_2=0.99, Lookahead of 5 steps and alpha 0.5"
-    assert facts["learning rate"] == "0.025, cosine, 1 epochs of gradual warmup"
+    assert facts["learning rate"] == "0.2, cosine, 1 epochs of gradual warmup"
     assert facts["weight decay"].startswith("0.0001 and L1 1e-05 on every kernel;")
     config.schedule.warmup, config.schedule.warmup_until_error = "constant", 0.8
+    config.batch_size = 64
     made = setup.make_setup(config)
     facts = dict(describe.describe_run(config, made))
     assert facts["learning rate"].endswith("0.1 of it until the training error is below 80%")
@@ -126,3 +128,24 @@ def test_a_wrong_loss_is_refused_before_a_run_begins(tiny_config, name, options,
     tiny_config.loss.name, tiny_config.loss.options = name, options
     with pytest.raises(InputError, match=message):
         setup.make_setup(tiny_config)
+
+
+def test_a_group_of_one_has_nothing_to_mix(tiny_config):
+    tiny_config.batch_norm.group_size = 1
+    with pytest.raises(InputError, match="mixes the images of a batch-norm group"):
+        setup.make_setup(tiny_config)
+    del tiny_config.augment.mixup
+    setup.make_setup(tiny_config)
+
+
+def test_a_warmup_until_an_error_has_no_length(tiny_config):
+    tiny_config.schedule.warmup_epochs = 99.0
+    tiny_config.schedule.warmup, tiny_config.schedule.warmup_until_error = "constant", 0.8
+    setup.make_setup(tiny_config)
+
+
+def test_what_is_diagnosed_is_not_resampled(tiny_config):
+    tiny_config.data.balance = "resample"
+    made = setup.make_setup(tiny_config)
+    assert made.labelled_source.num_examples == 1437
+    assert made.source.num_examples > 1437

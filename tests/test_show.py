@@ -53,6 +53,15 @@ def test_a_row_for_each_augmentation(config, rows):
     assert all(row.images.shape == (4, 8, 8, 3) and len(row.captions) == 4 for row in rows)
 
 
+@pytest.mark.parametrize("balance", ["resample", "weights"])
+def test_more_classes_than_images_and_what_only_training_needs(make_tiny_config, balance):
+    config = make_tiny_config()
+    config.augment = {}
+    config.data.balance = balance
+    config.distillation.teacher = "runs/not_there_yet"
+    assert [row.title for row in show.make_rows(config, 4)][-1] == "all"
+
+
 def test_the_first_row_is_what_an_evaluation_sees(rows):
     """The digits are 8x8 pixels, as the model sees them: nothing is resized."""
     from sklearn.datasets import load_digits
@@ -96,9 +105,12 @@ def test_the_last_row_is_by_chance_but_always_the_same(config, rows):
     np.testing.assert_array_equal(rows[3].images, again[3].images)
 
 
-def test_all_there_are(config):
+def test_all_there_are_but_those_that_do_not_fit(config, capsys):
     titles = [row.title for row in show.make_rows(config, 2, every=True)]
-    assert titles == ["as they are", "random resized crop", *augmentations()]
+    # Their defaults are for images of 224 pixels.
+    fitting = [name for name in augmentations() if name not in ("hide_and_seek", "grid_mask")]
+    assert titles == ["as they are", "random resized crop", *fitting]
+    assert "Left out: config.augment.grid_mask.distance" in capsys.readouterr().out
 
 
 def test_pixels_of_the_sheet(rows):

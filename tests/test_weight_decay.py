@@ -14,7 +14,7 @@ from bot_jax.models.registry import get_model
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.weight_decay import penalty
-from bot_jax.state import create_state
+from bot_jax.state import create_state, variable_shapes
 
 BATCH = 8
 
@@ -71,6 +71,7 @@ def states(config, batches, devices=1, accumulation=1):
         steps_per_epoch=10,
         mixing_steps=100,
         class_weights=None,
+        decay_mask=decay_mask(variable_shapes(model, 8)["params"]),
     )
     state = create_state(config, model, setup.optimizer, config.seed)
     after = [jax.device_get(state)]

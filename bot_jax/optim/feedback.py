@@ -7,9 +7,10 @@ the training batches, averaged exponentially, from 1 at the start::
     error <- 0.9 * error + 0.1 * error of the batch
 
 Reduce on plateau: after every `plateau_patience` evaluations in a row without a better top-1 the
-rate is multiplied by `factor`. Early stopping: after `patience` of them the run ends (Prechelt,
-1998). PyTorch's ReduceLROnPlateau waits for one evaluation more than its patience. One that comes
-to the best top-1 so far plus `min_improvement` percent is not better yet, only one above that is.
+rate is multiplied by `factor`. Early stopping: after `patience` of them the run ends, and goes back
+to the weights of the best evaluation, which are saved for it (Prechelt, 1998). PyTorch's
+ReduceLROnPlateau waits for one evaluation more than its patience. One that comes to the best top-1
+so far plus `min_improvement` percent is not better yet, only one above that is.
 
 All of it is in the state and so in every checkpoint. The first is computed with every step on the
 device, the others on the host after an evaluation.

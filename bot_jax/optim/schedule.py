@@ -97,6 +97,12 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
       InputError: unknown schedule or warmup, or values that do not fit each other.
     """
     _check(config)
+    if config.warmup == "gradual" and base >= peak:
+        raise InputError(
+            f"config.schedule.warmup = 'gradual' rises from the rate at a batch of 256, {base:g}, "
+            f"to that of the run, which is {peak:g}: it is for config.batch_size above 256 with "
+            "config.optimizer.linear_scaling. Use 'linear'."
+        )
     warmup = warmup_steps(config, steps_per_epoch)
     decay_steps = max(round(epochs * steps_per_epoch) - warmup, 1)
     run = _Run(peak, steps_per_epoch, warmup, decay_steps)
@@ -133,7 +139,8 @@ def _check(config):
             f"config.schedule.boundary_factors = {tuple(rates)} must be one number for each of "
             f"config.schedule.boundaries_epochs = {tuple(boundaries)}."
         )
-    if config.name == "piecewise" and (list(boundaries) != sorted(boundaries) or min(rates) < 0):
+    rising, least = list(boundaries) == sorted(boundaries), min(rates, default=0)
+    if config.name == "piecewise" and (not rising or least < 0):
         raise InputError(
             f"config.schedule.boundaries_epochs = {tuple(boundaries)} must rise, and "
             f"config.schedule.boundary_factors = {tuple(rates)} must not be negative."
