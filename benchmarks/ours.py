@@ -5,10 +5,9 @@ from configs import default
 
 
 def make_config(flags):
-    """`configs/default.py` with the work of the flags; no colour jitter, PCA noise or groups."""
+    """`configs/default.py` with the work of the flags, and without augmentations and groups."""
     config = default.get_config()
-    with config.unlocked():
-        config.name = "benchmark"
+    config.name = "benchmark"
     config.model.name = flags.model
     config.batch_size = config.eval_batch_size = flags.batch
     config.batch_norm.group_size = 0
@@ -16,7 +15,7 @@ def make_config(flags):
     config.data.image_size = flags.image_size
     config.data.source, config.data.path = "folder", flags.data
     # What the other steps do not do.
-    del config.augment.color_jitter, config.augment.pca_noise
+    config.augment = {}
     return config
 
 

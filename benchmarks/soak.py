@@ -28,12 +28,11 @@ def run(steps: int) -> list[dict]:
     from bot_jax.config import load_config
 
     config = load_config("configs/quickstart.py", [])
-    with config.unlocked():
-        config.batch_size = 16
-        config.batch_norm.group_size = 16
-        config.epochs = steps / (1437 // 16)
-        config.eval_every_epochs = config.checkpoint.every_epochs = 5.0
-        config.log_every_steps = 50
+    config.batch_size = 16
+    config.batch_norm.group_size = 16
+    config.epochs = steps / (1437 // 16)
+    config.eval_every_epochs = config.checkpoint.every_epochs = 5.0
+    config.log_every_steps = 50
     rows, over = [], threading.Event()
     with tempfile.TemporaryDirectory() as directory:
         metrics = Path(directory) / "timing.jsonl"
