@@ -49,6 +49,7 @@ def run(config, *, lowest: float, highest: float, steps: int):
     import jax.numpy as jnp
 
     from bot_jax import parallel
+    from bot_jax.device_batches import device_batches, teacher_constants
     from bot_jax.metrics import OVERFLOWS, zero_metrics
     from bot_jax.optim.range_test import Smoother, exponential_rates, suggest_rates
     from bot_jax.pretrained import load_pretrained
@@ -56,8 +57,7 @@ def run(config, *, lowest: float, highest: float, steps: int):
     from bot_jax.step import make_train_step
 
     setup = _with_rates(config, exponential_rates(lowest, highest, steps), steps)
-    teacher = setup.teacher
-    constants = (parallel.replicate(teacher.variables, setup.layout),) if teacher else ()
+    constants = teacher_constants(setup)
     train_step = make_train_step(config, setup)
     zeros = parallel.replicate(zero_metrics(), setup.layout)
     pretrained = load_pretrained(config, setup)
@@ -67,8 +67,9 @@ def run(config, *, lowest: float, highest: float, steps: int):
     progress = ProgressLine(steps, 0)
     progress.line("Compiling the training step ...")
     began = None
+    batches = itertools.islice(device_batches(config, setup), steps)
     try:
-        for step, batch in enumerate(_device_batches(config, setup, steps), 1):
+        for step, batch in enumerate(batches, 1):
             state, _ = train_step(state, batch, *constants)
             metrics = jax.device_get(state.metrics)
             state = state.replace(metrics=jax.tree.map(jnp.copy, zeros))
@@ -106,23 +107,6 @@ def _with_rates(config, schedule, steps):
         schedule=schedule,
         mixing_steps=steps if setup.mixing_steps else 0,
     )
-
-
-def _device_batches(config, setup, steps):
-    from bot_jax import parallel
-    from bot_jax.data.pipeline import train_batches
-
-    batches = train_batches(
-        setup.source,
-        config.data,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        rows=parallel.rows_of_this_process(setup.layout),
-        start_step=0,
-    )
-    for batch in itertools.islice(batches, steps):
-        names = ("image", "label", "sample_id")
-        yield parallel.put_batch({name: batch[name] for name in names}, setup.layout)
 
 
 def base_rate(config, rate: float | None) -> float | None:

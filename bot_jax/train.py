@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from bot_jax import parallel, rejection, results, workdir
 from bot_jax.checkpoint import Checkpoints, has_checkpoint
-from bot_jax.data.pipeline import train_batches
 from bot_jax.describe import describe_model, describe_run
+from bot_jax.device_batches import device_batches, teacher_constants
 from bot_jax.diagnosis import diagnose
 from bot_jax.early import start_early
 from bot_jax.evaluate import evaluated_variables
@@ -126,8 +126,7 @@ class _Run:
     def go(self, state):
         config, setup = self.config, self.setup
         train_step = make_train_step(config, setup)
-        teacher = setup.teacher
-        constants = (parallel.replicate(teacher.variables, setup.layout),) if teacher else ()
+        constants = teacher_constants(setup)
         evaluation = None
         feedback = jax.device_get(state.feedback)
         self.rate_scale = float(feedback.rate_scale)
@@ -236,26 +235,17 @@ class _Run:
 
     def _device_batches(self):
         """Batches on the device, `AHEAD` of them sent before they are needed."""
-        layout = self.setup.layout
-        batches = train_batches(
-            self.setup.source,
-            self.config.data,
-            seed=self.config.seed,
-            batch_size=self.config.batch_size,
-            rows=parallel.rows_of_this_process(layout),
-            start_step=self.start,
-        )
+        batches = device_batches(self.config, self.setup, self.start, self._note_bad_images)
         queue = deque()
         for batch in itertools.islice(batches, self.setup.total_steps - self.start):
-            if batch["bad"].any():
-                bad = batch["index"][batch["bad"]].tolist()
-                self.skipped_images |= set(map(self.setup.source.describe, bad))
-                workdir.write_skipped_images(self.directory, self.skipped_images)
-            names = ("image", "label", "sample_id")
-            queue.append(parallel.put_batch({name: batch[name] for name in names}, layout))
+            queue.append(batch)
             if len(queue) > AHEAD:
                 yield queue.popleft()
         yield from queue
+
+    def _note_bad_images(self, examples):
+        self.skipped_images |= set(map(self.setup.source.describe, examples))
+        workdir.write_skipped_images(self.directory, self.skipped_images)
 
     def _check(self, step, metrics):
         """Stops the run if a step since the last reading was not finite."""
