@@ -14,7 +14,7 @@ these images.
 from bot_jax.recipes import Row
 from configs import rehearsal
 
-# Of config.augment, beside mirroring.
+# Of config.augment, beside horizontal flips.
 _AUGMENTATIONS = {
     "auto_augment": {"policy": "cifar10"},
     "rand_augment": {"magnitude": 5.0},

@@ -25,7 +25,7 @@ PaddleClas has as well, but for one thing: they rotate counter-clockwise only, a
 has both signs. All fill with grey, 128. Here all that moves pixels takes the nearest one;
 DeepVoltaire and PaddleClas shear with bicubic interpolation, and timm draws one of two.
 
-Order: after the crop and mirroring, before any other change of colours.
+Order: after the crop and the horizontal flip, before any other change of colours.
 """
 
 import jax

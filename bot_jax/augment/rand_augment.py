@@ -22,7 +22,7 @@ paddleclas
 All fill with grey, 128. Here all that moves pixels takes the nearest one; PaddleClas shears with
 bicubic interpolation, and timm draws one of two.
 
-Order: after the crop and mirroring, before any other change of colours.
+Order: after the crop and the horizontal flip, before any other change of colours.
 """
 
 import dataclasses

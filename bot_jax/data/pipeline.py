@@ -1,7 +1,7 @@
 """The host pipeline: from a `Source` to endless training batches or exact evaluation batches.
 
 decode, random resized crop (the paper, section 2.1, steps 1 and 2); uint8 out. What follows
-(mirroring, colour, mixing, normalisation) happens on the device.
+(flips, colours, normalisation, mixing) happens on the device.
 
 The position in the data is the step: sample id s = step * batch_size + row, plus the remainder
 that each epoch drops, decides which example is read and every random number for it. So a run
