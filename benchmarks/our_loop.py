@@ -10,7 +10,7 @@ from pathlib import Path
 import ours
 import worker
 
-from bot_jax import evaluate, train
+from bot_jax import evaluate, train, training_loop
 from bot_jax.compile_cache import OFF, use_compile_cache
 from bot_jax.data.source import make_source
 from bot_jax.huge_pages import use_huge_pages
@@ -35,9 +35,9 @@ def main():
     setup = make_setup(config, sources=sources)
     train.make_setup = lambda config: setup
     # Compiled once, not in each run.
-    train_step = train.make_train_step(config, setup)
+    train_step = training_loop.make_train_step(config, setup)
     eval_step = evaluate.make_eval_step(setup.model, evaluation_layout(flags.batch))
-    train.make_train_step = lambda *_: train_step
+    training_loop.make_train_step = lambda *_: train_step
     evaluate.make_eval_step = lambda *_: eval_step
 
     def run():

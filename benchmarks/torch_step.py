@@ -1,4 +1,7 @@
-"""A training step in PyTorch, eager, channels last: a worker of `python -m bot_jax.benchmark`."""
+"""A training step in PyTorch, channels last: a worker of `python -m bot_jax.benchmark`.
+
+Eager, or with --compile by `torch.compile`; on a GPU where PyTorch sees one.
+"""
 
 import torch
 import worker
@@ -89,26 +92,32 @@ def make_model(name, num_classes):
 
 def main():
     """Builds the step, warms up, and serves."""
-    flags = worker.parse_flags(__doc__)
+    flags = worker.parse_flags(__doc__, "compile")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    model = make_model(flags.model, 10).to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True  # tries which algorithms are fastest, as XLA does
+    model = make_model(flags.model, 10).to(device, memory_format=torch.channels_last)
+    forward = torch.compile(model) if flags.compile else model
     size = flags.image_size
-    images = torch.randn(flags.batch, 3, size, size).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (flags.batch,))
+    images = torch.randn(flags.batch, 3, size, size, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (flags.batch,), device=device)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4
     )
 
     def step():
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=flags.dtype == "bfloat16"):
-            logits = model(images)
+        with torch.autocast(device, torch.bfloat16, enabled=flags.dtype == "bfloat16"):
+            logits = forward(images)
         functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
     def run(steps=flags.units):
         for _ in range(steps):
             step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     for _ in range(flags.warm_up):
         run(1)

@@ -15,8 +15,8 @@ import time
 WARM_UP_BATCHES = 6
 
 
-def parse_flags(description: str) -> argparse.Namespace:
-    """The work that all contestants do alike."""
+def parse_flags(description: str, *switches: str) -> argparse.Namespace:
+    """The work that all contestants do alike; `switches` are flags that only one of them has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", required=True)
     parser.add_argument("--batch", type=int, required=True)
@@ -26,6 +26,8 @@ def parse_flags(description: str) -> argparse.Namespace:
     parser.add_argument("--units", type=int, required=True, help="batches or steps of a run")
     parser.add_argument("--cold", action="store_true", help="files leave the memory before a run")
     parser.add_argument("--warm-up", type=int, default=2, help="runs before the first timed one")
+    for switch in switches:
+        parser.add_argument(f"--{switch}", action="store_true")
     return parser.parse_args()
 
 

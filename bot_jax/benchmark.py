@@ -29,6 +29,7 @@ examples:
 
 parts:
   step     the compiled training step           beside Flax's ImageNet example, PyTorch
+           (on a GPU where there is one)        (eager, and on a GPU compiled)
   input    files to batches: crop, flip, jitter beside record files, full decoding, torchvision
   loop     the training loop, a checkpoint      beside its bare compiled step
   eval     files to the accuracy                beside PyTorch and torchvision's loader
@@ -38,6 +39,7 @@ PyTorch is timed where it is installed, or in the environment whose Python --tor
 """
 OURS = "bot_jax"
 RECORDS = "from records"  # of the same images, see prepare.py
+COMPILED = "pytorch, compiled"  # on a GPU alone: on a CPU it takes minutes to compile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ PARTS = {
         "{units} training steps, after one that is not timed",
         3,
         {OURS: "our_step.py", "flax example": "flax_step.py"},
-        {"pytorch": "torch_step.py"},
+        {"pytorch": "torch_step.py", COMPILED: "torch_step.py"},
     ),
     "input": Part(
         "{units} batches of crops, flipped and jittered",
@@ -181,10 +183,16 @@ def _contestants(flags, scratch):
         commands[RECORDS].append(f"--data={_write_records(flags.data, scratch)}")
     needs = "import torchvision" if part.reads_images else "import torch"
     if part.torch:
-        done = subprocess.run([flags.torch_python, "-c", needs], capture_output=True, check=False)
+        code = f"{needs}, torch; print(torch.cuda.is_available())"
+        command = [flags.torch_python, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             for name, file in part.torch.items():
                 commands[name] = [flags.torch_python, file, *arguments]
+            if COMPILED in commands:
+                commands[COMPILED].append("--compile")
+                if done.stdout.strip() != "True":
+                    del commands[COMPILED]
         else:
             print(f"Without {', '.join(part.torch)}: `{needs}` fails in {flags.torch_python}.")
     if flags.part == "startup":
@@ -194,6 +202,16 @@ def _contestants(flags, scratch):
         print(f"Starting {name} ...", flush=True)
         workers.append(Worker(name, command, scratch))
     return workers
+
+
+def _machine():
+    cores = f"{os.cpu_count()} x {platform.processor() or platform.machine()}"
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return cores
+    return ", ".join([*found.strip().splitlines(), cores])
 
 
 def _versions(torch_python):
@@ -273,10 +291,9 @@ def main(arguments=None) -> int:
     rows = summarize(seconds)
     print(
         f"\n{part.work.format(units=flags.units)}: {flags.model}, {flags.image_size} pixels, batch "
-        f"{flags.batch}, {flags.dtype}, {os.cpu_count()} x "
-        f"{platform.processor() or platform.machine()}"
+        f"{flags.batch}, {flags.dtype}, {_machine()}"
     )
-    print_rows(rows, flags.units * flags.batch if flags.part in ("input", "eval") else 0)
+    print_rows(rows, flags.units * flags.batch if flags.part in ("step", "input", "eval") else 0)
     if flags.json:
         names = ("part", "model", "image_size", "batch", "dtype", "units", "cold")
         work = {name: getattr(flags, name) for name in names}

@@ -14,8 +14,10 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 def _environment():
-    # No flags of the caller's, such as several devices of one CPU.
-    return os.environ | {"PYTHONPATH": str(FOLDER.parent), "XLA_FLAGS": ""}
+    # No flags of the caller's, such as several devices of one CPU; and all of them share one GPU.
+    path = os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")]))
+    own = {"PYTHONPATH": path, "XLA_FLAGS": "", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return os.environ | own
 
 
 class Worker:

@@ -92,9 +92,19 @@ def compile_plan(step, arguments, batch, batch_size: int, num_devices: int) -> P
       batch_size: global.
       num_devices: over which the batch is split.
     """
+    from bot_jax.compiler_options import ONE_ORDER, compiler_options
+
+    lowered = step.trace(*arguments).lower(lowering_platforms=("cuda",))
+    # Which algorithms add up in one order is not known without the GPU.
+    options = {ONE_ORDER: False} if compiler_options("cuda") else {}
+    compiled = lowered.compile(compiler_options=options)
+    return read_plan(compiled, batch, batch_size, num_devices)
+
+
+def read_plan(compiled, batch, batch_size: int, num_devices: int) -> Plan:
+    """What a compiled step says of itself; arguments as of `compile_plan`."""
     import jax
 
-    compiled = step.trace(*arguments).lower(lowering_platforms=("cuda",)).compile()
     memory = compiled.memory_analysis()
     sizes = [math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(batch)]
     batch_bytes = sum(sizes) // num_devices
