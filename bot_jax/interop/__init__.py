@@ -1,0 +1,1 @@
+"""Weights of other frameworks: their files, and their names for the same arrays."""

@@ -1,0 +1,88 @@
+"""Our models against timm's and torchvision's: the same generated weights, the same numbers."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from generated_weights import condensed, generated, images
+
+from bot_jax.interop.translate import from_theirs, to_theirs
+from bot_jax.models.registry import get_model
+
+GOLDENS = json.loads((Path(__file__).with_name("goldens") / "forward.json").read_text())["goldens"]
+FAST = ("resnet18_d timm 65", "resnet50_b torchvision 64", "mobilenet_100 timm 65")
+# The others in float64 alone, which says more, at odd and even sizes in turn.
+SLOW = [case for i, case in enumerate(GOLDENS) if i % 4 in (0, 3) and case not in FAST]
+BOUNDS = {"float64": 1e-9, "float32": 1e-4}
+CASES = [pytest.param(*case.split(), dtype) for case in FAST for dtype in BOUNDS]
+CASES += [pytest.param(*case.split(), "float64", marks=pytest.mark.slow) for case in SLOW]
+
+
+def their_arrays(model, framework):
+    """Generated weights under their names, for ten classes."""
+    made = get_model(model, num_classes=10)
+    size = 299 if model == "inception_v3" else 64
+    shapes = jax.eval_shape(
+        lambda key: made.init(key, np.zeros((1, size, size, 3), np.float32), train=False),
+        jax.random.key(0),
+    )
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    return {
+        name: array if array.dtype == np.int64 else generated(name, array.shape)
+        for name, array in to_theirs(zeros, model, framework).items()
+    }
+
+
+def run(model, variables, size, dtype):
+    """Logits in inference and training mode, and the variables after the latter."""
+    made = get_model(model, num_classes=10, dtype=dtype)
+    variables = jax.tree.map(lambda x: x.astype(dtype), variables)
+    x = images(size).astype(dtype)
+    inference = jax.jit(lambda v: made.apply(v, x, train=False))(variables)
+    training, new = jax.jit(lambda v: made.apply(v, x, train=True, mutable=["batch_stats"]))(
+        variables
+    )
+    return np.asarray(inference), np.asarray(training), variables | jax.device_get(new)
+
+
+@pytest.mark.parametrize(("model", "framework", "size", "dtype"), CASES)
+def test_generated_weights_give_their_logits(model, framework, size, dtype):
+    tolerance = BOUNDS[dtype]
+    golden = GOLDENS[f"{model} {framework} {size}"]
+    arrays = their_arrays(model, framework)
+    with jax.enable_x64(dtype == "float64"):
+        variables = from_theirs(arrays, model, framework).variables
+        inference, training, new = run(model, variables, int(size), dtype)
+    for ours, theirs in ((inference, golden["inference"]), (training, golden["training"])):
+        assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+    after = to_theirs_exactly(new, model, framework, dtype)
+    assert len(after) == len(golden["statistics"])
+    np.testing.assert_allclose(
+        sorted(after), sorted(golden["statistics"]), rtol=tolerance, atol=tolerance
+    )
+
+
+def to_theirs_exactly(variables, model, framework, dtype):
+    """The batch statistics, each as one number under its name there."""
+    names = to_theirs(jax.tree.map(np.zeros_like, variables), model, framework)
+    numbered = jax.tree.unflatten(
+        jax.tree.structure(variables["batch_stats"]),
+        range(len(jax.tree.leaves(variables["batch_stats"]))),
+    )
+    leaves = jax.tree.leaves(variables["batch_stats"])
+    marked = {
+        "params": variables["params"],
+        "batch_stats": jax.tree.map(
+            lambda number, leaf: np.full(leaf.shape, number, np.float32),
+            numbered,
+            variables["batch_stats"],
+        ),
+    }
+    translated = to_theirs(marked, model, framework)
+    return [
+        condensed(name, leaves[int(translated[name][0])])
+        for name in names
+        if name.endswith(("running_mean", "running_var"))
+    ]
