@@ -1,11 +1,18 @@
-"""Writes the weights of a run as one file that says which model they are of.
+"""Writes a trained model as a file: its weights, or a program that runs without this package.
 
 python -m bot_jax.export runs/teacher teacher.safetensors
 
 The file has the arrays of {"params", "batch_stats"} by their paths ("params/head/kernel"), in
 float32, and in its header, under "bot_jax", JSON with the model's name and options, the classes,
 the size of the images that it was trained on, and for how many steps. Where a run averages its
-weights (ema_decay) it is the average. Reading such a file executes nothing.
+weights (ema_decay) it is the average.
+
+Reading such a file executes nothing: the format (safetensors) has no code, unlike pickle, and what
+it declares is checked against its size. So a file may come from a stranger. The directory of a run
+may not: its config.json can name code to import.
+
+A file that ends in .zip has the program as well, see artifact.py; --format saved_model writes a
+folder for TensorFlow, see saved_model.py.
 """
 
 import argparse
@@ -18,13 +25,25 @@ from pathlib import Path
 from bot_jax.errors import InputError
 
 _HEADER = "bot_jax"
+_PARTS = ("params", "batch_stats")
+# Far above any image classifier. A file can be larger than what is stored of it, full of holes.
+MAX_BYTES = 8 * 2**30
 _EPILOG = """\
-example:
-  python -m bot_jax.export runs/teacher teacher.safetensors
+examples:
+  python -m bot_jax.export runs/teacher teacher.safetensors      weights
+  python -m bot_jax.export runs/teacher teacher.zip              program and weights
+  python -m bot_jax.export teacher.safetensors teacher.zip
+  python -m bot_jax.export runs/teacher teacher --format saved_model
 
-The file can be the teacher of another run: --config.distillation.teacher=teacher.safetensors
+Weights can be the teacher of another run: --config.distillation.teacher=teacher.safetensors
 or what one starts with: --config.pretrained=teacher.safetensors
+
+A .zip runs without bot_jax, with JAX alone, and a SavedModel with TensorFlow alone; docs/export.md
+says how. The other options are for these two.
 """
+# How the name of a file ends -> its format. A SavedModel is a folder.
+_FORMATS = {".safetensors": "weights", ".zip": "stablehlo"}
+_SAVED_MODEL = "saved_model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +66,11 @@ class Weights:
     variables: dict
 
 
-def write_weights(file: Path, weights: Weights) -> None:
-    """Writes a file of weights, at once."""
+def weights_bytes(weights: Weights) -> bytes:
+    """What a file of weights holds."""
     import numpy as np
     from flax.traverse_util import flatten_dict
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     arrays = {
         name: np.ascontiguousarray(array)
@@ -62,8 +81,13 @@ def write_weights(file: Path, weights: Weights) -> None:
         for field in dataclasses.fields(weights)
         if field.name != "variables"
     }
+    return save(arrays, metadata={_HEADER: json.dumps(facts)})
+
+
+def write_weights(file: Path, weights: Weights) -> None:
+    """Writes a file of weights, at once."""
     temporary = file.with_name(file.name + ".tmp")
-    save_file(arrays, temporary, metadata={_HEADER: json.dumps(facts)})
+    temporary.write_bytes(weights_bytes(weights))
     os.replace(temporary, file)
 
 
@@ -73,14 +97,15 @@ def read_weights(file: Path) -> Weights:
     Raises:
       InputError: it cannot be read, or is not such a file.
     """
-    from flax.traverse_util import unflatten_dict
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
         with safe_open(file, framework="numpy") as opened:
             header = (opened.metadata() or {}).get(_HEADER)
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # safetensors raises several kinds for a broken file
         raise InputError(f"{file} cannot be read as weights: {error}") from error
     if header is None:
         raise InputError(
@@ -88,11 +113,39 @@ def read_weights(file: Path) -> Weights:
             "`python -m bot_jax.export` writes files that do."
         )
     try:
-        facts = json.loads(header)
-        facts["class_names"] = tuple(facts["class_names"])
-        return Weights(**facts, variables=unflatten_dict(arrays, sep="/"))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        return Weights(**_facts(header), variables=_variables(arrays))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} has a header that is not that of an export: {error}") from error
+
+
+def _facts(header: str) -> dict:
+    """What the header says, of the right types."""
+    facts = json.loads(header)
+    kinds = {"model": str, "options": dict, "class_names": list, "image_size": int, "step": int}
+    for name, kind in kinds.items():
+        if type(facts[name]) is not kind:
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if not all(type(name) is str for name in facts["class_names"]):
+        raise TypeError("class_names are no texts")
+    if facts["image_size"] < 1 or facts["step"] < 0:
+        raise ValueError("image_size is at least 1, and step at least 0")
+    return facts | {"class_names": tuple(facts["class_names"])}
+
+
+def _variables(arrays: dict) -> dict:
+    """The arrays as a tree."""
+    variables = {part: {} for part in _PARTS}
+    for name, array in sorted(arrays.items()):
+        *path, last = name.split("/")
+        if str(array.dtype) != "float32" or not path or path[0] not in _PARTS:
+            raise ValueError(f"the array {name[:100]!r} of {array.dtype} is none of a model")
+        module = variables
+        for part in path:
+            module = module.setdefault(part, {})
+            if not isinstance(module, dict):
+                raise ValueError(f"the array {name[:100]!r} is inside of another one")
+        module[last] = array
+    return variables
 
 
 def run_weights(directory: Path) -> Weights:
@@ -102,6 +155,7 @@ def run_weights(directory: Path) -> Weights:
       InputError: there is no run, it is not finished, or its model is not known here.
     """
     import jax
+    import numpy as np
 
     from bot_jax import parallel, results
     from bot_jax.checkpoint import Checkpoints
@@ -118,11 +172,12 @@ def run_weights(directory: Path) -> Weights:
     name, options = config["model"]["name"], config["model"]["options"]
     size = config["data"]["image_size"]
     model = get_model(name, num_classes=len(class_names), **options)
-    like = variable_shapes(model, size)
-    layout = parallel.evaluation_layout(1)
-    with Checkpoints(directory / "checkpoints", read_only=True) as checkpoints:
-        step = results.weights_step(result)
+    layout, step = parallel.evaluation_layout(1), results.weights_step(result)
+    checkpoints = Checkpoints(directory / "checkpoints", read_only=True)
+    with jax.enable_x64(config["precision"]["compute"] == "float64"), checkpoints:
+        like = variable_shapes(model, size)
         variables = jax.device_get(checkpoints.restore_variables(like, layout, step))
+    variables = jax.tree.map(lambda x: np.asarray(x, np.float32), variables)
     return Weights(name, options, class_names, size, result["step"], variables)
 
 
@@ -132,6 +187,8 @@ def load_weights(path: Path) -> Weights:
     Raises:
       InputError: they cannot be read.
     """
+    if not path.exists():
+        raise InputError(f"{path} is not the --workdir of a run, nor a file: it is not there.")
     return run_weights(path) if path.is_dir() else read_weights(path)
 
 
@@ -148,36 +205,92 @@ def checksum(variables: dict) -> str:
     return digest.hexdigest()
 
 
-def main(arguments=None) -> int:
-    """Runs the command and returns its exit code: 0, or 2 for wrong input."""
+def _format(flags) -> str:
+    by_name = _FORMATS.get(flags.file.suffix)
+    if flags.format == _SAVED_MODEL and by_name is None:
+        return _SAVED_MODEL
+    if flags.format == _SAVED_MODEL or by_name is None:
+        raise InputError(
+            f"{flags.file}: the name must end in .safetensors, for weights, or .zip, for a "
+            f"program; with --format {_SAVED_MODEL} in neither, since that is a folder."
+        )
+    return by_name
+
+
+def _write(flags, form: str) -> str:
+    """Writes it, and returns what is in it."""
+    changes = {
+        name: value
+        for name, value in vars(flags).items()
+        if value is not None and name not in ("source", "file", "format")
+    }
+    if form == "weights":
+        if changes:
+            name = min(changes).replace("_", "-")
+            raise InputError(f"--{name} is for programs; a file of weights has nothing of it.")
+        weights = load_weights(flags.source)
+        write_weights(flags.file, weights)
+        return f"{weights.model}, {len(weights.class_names):,} classes"
+    from bot_jax.classifier import load_classifier
+
+    classifier = load_classifier(flags.source, **changes)
+    if form == _SAVED_MODEL:
+        from bot_jax.saved_model import write_saved_model as write
+    else:
+        from bot_jax.artifact import write_artifact as write
+    write(flags.file, classifier)
+    view = classifier.preprocessing
+    return (
+        f"{classifier.model}, {len(classifier.class_names):,} classes, {classifier.compute}, "
+        f"images of {view.image_size} pixels cut from {view.eval_resize} ({view.interpolation})"
+    )
+
+
+def _parse(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m bot_jax.export",
-        description="Writes the weights of a run as one file that says which model they are of.",
+        description="Writes a trained model as a file: its weights, or a program as well.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="--workdir of the run")
-    parser.add_argument("file", type=Path, metavar="FILE", help="NAME.safetensors to write")
-    flags = parser.parse_args(arguments)
-    from safetensors import SafetensorError
+    add = parser.add_argument
+    add("source", type=Path, metavar="RUN", help="--workdir of the run, or a file of weights")
+    add("file", type=Path, metavar="FILE", help="NAME.safetensors, NAME.zip, or a folder to write")
+    add("--format", choices=(_SAVED_MODEL,), help="write a folder for TensorFlow")
+    add("--compute", choices=("float32", "bfloat16", "float16"), help="dtype (the run's)")
+    add("--image-size", type=int, metavar="N", help="side of the images, in pixels (the run's)")
+    add(
+        "--eval-resize",
+        type=int,
+        metavar="N",
+        help="shorter side before the centre crop (the run's; for weights image size / 0.875)",
+    )
+    interpolations, usual = ("bilinear", "bicubic"), "(the run's; for weights bilinear)"
+    add("--interpolation", choices=interpolations, help=usual)
+    add(
+        "--antialias",
+        action=argparse.BooleanOptionalAction,
+        help="average over pixels where an image shrinks (as the run; for weights no)",
+    )
+    return parser.parse_args(arguments)
 
+
+def main(arguments=None) -> int:
+    """Runs the command and returns its exit code: 0, or 2 for wrong input."""
+    flags = _parse(arguments)
     try:
-        if flags.file.suffix != ".safetensors":
-            raise InputError(f"{flags.file}: the name must end in .safetensors.")
+        form = _format(flags)
         os.environ["JAX_PLATFORMS"] = "cpu"  # nothing is computed
-        weights = run_weights(flags.run)
-        write_weights(flags.file, weights)
+        what = _write(flags, form)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         print(f"Error: {flags.file} cannot be written: {error}", file=sys.stderr)
         return 2
-    size = flags.file.stat().st_size / 1e6
-    print(
-        f"Wrote {flags.file}: {weights.model}, {len(weights.class_names):,} classes, {size:.1f} MB."
-    )
+    files = flags.file.rglob("*") if flags.file.is_dir() else [flags.file]
+    print(f"Wrote {flags.file}: {what}, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB.")
     return 0
 
 

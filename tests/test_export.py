@@ -75,11 +75,26 @@ def test_other_files_are_refused_in_words(tmp_path, make, words):
         (["nowhere", "x.safetensors"], "not the --workdir of a run"),
         (["nowhere", "x.bin"], "must end in .safetensors"),
         (["nowhere", "no/where/x.safetensors"], "not the --workdir of a run"),
+        (["nowhere", "x.zip"], "not the --workdir of a run"),
+        (["nowhere", "x.safetensors", "--eval-resize", "9"], "--eval-resize is for programs"),
+        (["nowhere", "x.safetensors", "--no-antialias"], "--antialias is for programs"),
     ],
 )
 def test_wrong_arguments_are_refused_in_words(arguments, words, capsys):
     assert export.main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_program_that_cannot_be_written_or_meant(run, tmp_path, capsys):
+    _, directory = run
+    assert export.main([str(directory), str(tmp_path / "no/where.zip")]) == 2
+    assert "where.zip cannot be written" in capsys.readouterr().err
+    assert export.main([str(directory), str(tmp_path / "x.zip"), "--eval-resize", "7"]) == 2
+    assert "the centre crop would not fit" in capsys.readouterr().err
+    assert export.main([str(directory), str(tmp_path / "x.zip"), "--image-size", "16"]) == 0
+    printed = capsys.readouterr().out
+    assert "tiny, 10 classes, float32, images of 16 pixels cut from 19 (bilinear)" in printed
+    assert [file.name for file in tmp_path.iterdir()] == ["x.zip"]
 
 
 def test_class_names_are_those_of_the_run(run):
