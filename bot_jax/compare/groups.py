@@ -1,0 +1,179 @@
+"""What is compared: results of runs that differ in nothing but their seed.
+
+They come from workdirs of this project, or from JSON files that any framework can write.
+"""
+
+import dataclasses
+import hashlib
+import json
+import statistics
+from pathlib import Path
+
+from bot_jax.errors import InputError, suggest
+
+# Of the JSON form: field -> the types that it may have. `model` and `top1` are needed.
+FIELDS = {
+    "framework": str,
+    "model": str,
+    "recipe": str,
+    "data": str,
+    "examples": int,
+    "epochs": (int, float),
+    "image_size": int,
+    "crop": (int, float),
+    "interpolation": str,
+    "label_smoothing": (int, float),
+    "label_smoothing_form": str,
+    "top1": (int, float, list),
+    "top5": (int, float, list),
+    "source": str,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but their seed. What is not known is None.
+
+    Attributes:
+      framework, model, recipe: who trained what, and how, in words.
+      data: of the evaluation, data set and split.
+      examples: of it.
+      epochs: of the training.
+      image_size: pixels.
+      crop: image size / shorter side before the crop.
+      interpolation: of the resize, with "antialiased" where it is.
+      label_smoothing, label_smoothing_form: epsilon, and "uniform" or "paper", see
+        losses/label_smoothing.py.
+      top1, top5: percent, one a run.
+      source: where the numbers are from.
+    """
+
+    framework: str
+    model: str
+    recipe: str = ""
+    data: str | None = None
+    examples: int | None = None
+    epochs: float | None = None
+    image_size: int | None = None
+    crop: float | None = None
+    interpolation: str | None = None
+    label_smoothing: float | None = None
+    label_smoothing_form: str | None = None
+    top1: tuple[float, ...] = ()
+    top5: tuple[float, ...] = ()
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """The framework, where it is not this one, the recipe and the model."""
+        parts = [self.framework if self.framework != "bot_jax" else "", self.recipe or self.model]
+        return " ".join(part for part in parts if part)
+
+
+def mean_and_spread(values) -> tuple[float | None, float | None]:
+    """Mean and standard deviation (n - 1); None where there are too few."""
+    mean = statistics.mean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None
+
+
+def read_groups(paths: list[Path]) -> list[Group]:
+    """The groups of some workdirs, directories of them, and .json files, in their order.
+
+    Raises:
+      InputError: one of them has no results, or a file is not of the form.
+    """
+    groups: dict[tuple, Group] = {}
+    for path in paths:
+        for key, found in _read(path):
+            before = groups.get(key)
+            if before:
+                found = dataclasses.replace(
+                    before, top1=before.top1 + found.top1, top5=before.top5 + found.top5
+                )
+            groups[key] = found
+    return list(groups.values())
+
+
+def _read(path):
+    if path.suffix == ".json" and path.is_file():
+        return [((str(path), i), group) for i, group in enumerate(_read_file(path))]
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such directory or .json file.")
+    found = [path] if (path / "result.json").exists() else _workdirs(path)
+    if not found:
+        raise InputError(
+            f"{path} has no result.json, nor has a directory in it: no run there is finished."
+        )
+    return [_read_run(directory) for directory in found]
+
+
+def _workdirs(path):
+    """Finished runs up to two levels below, as a ladder leaves them."""
+    files = [*path.glob("*/result.json"), *path.glob("*/*/result.json")]
+    return sorted(file.parent for file in files)
+
+
+def _load(file):
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
+
+
+def _read_run(directory):
+    """(what two runs of a group have in common, the run as a group of one)."""
+    result, config = _load(directory / "result.json"), _load(directory / "config.json")
+    try:
+        data, smoothing = config["data"], config["label_smoothing"]
+        size = data["image_size"]
+        resize = data["eval_resize"] or -(-size * 8 // 7)  # ceil(image_size / 0.875)
+        where = data["tfds_name"] if data["source"] == "tfds" else Path(data["path"]).name
+        same = {name: value for name, value in config.items() if name != "seed"}
+        key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+        return key, Group(
+            framework="bot_jax",
+            model=config["model"]["name"],
+            recipe=config["name"],
+            data=f"{where or data['source']}/{data['eval_split']}",
+            examples=result["num_examples"],
+            epochs=result["epochs"],
+            image_size=size,
+            crop=size / resize,
+            interpolation=data["interpolation"] + (" antialiased" if data["antialias"] else ""),
+            label_smoothing=smoothing["epsilon"],
+            label_smoothing_form=smoothing["form"] if smoothing["epsilon"] else None,
+            top1=(result["top1"],),
+            top5=(result["top5"],),
+            source=str(directory),
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{directory} is no run of this project: {error} is missing.") from error
+
+
+def _read_file(file):
+    found = _load(file)
+    entries = found if isinstance(found, list) else [found]
+    if not entries:
+        raise InputError(f"{file} has no entry.")
+    return [_entry(entry, f"{file}, entry {i}") for i, entry in enumerate(entries, 1)]
+
+
+def _entry(entry, where):
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} is no object with fields: docs/compare.md has an example.")
+    for name, value in entry.items():
+        if name not in FIELDS:
+            raise InputError(f"{where}: there is no field {name!r}.{suggest(name, FIELDS)}")
+        if isinstance(value, bool) or not isinstance(value, FIELDS[name]):
+            raise InputError(f"{where}: {name} = {value!r} is of the wrong type.")
+    for name in ("model", "top1"):
+        if not entry.get(name) and entry.get(name) != 0:
+            raise InputError(f"{where} has no {name}.")
+    tops = {}
+    for name in ("top1", "top5"):
+        values = entry.get(name, [])
+        values = values if isinstance(values, list) else [values]
+        if not all(type(x) in (int, float) and 0 <= x <= 100 for x in values):
+            raise InputError(f"{where}: {name} = {entry[name]!r} has something that is no percent.")
+        tops[name] = tuple(map(float, values))
+    return Group(**{"framework": "elsewhere", "source": where} | entry | tops)

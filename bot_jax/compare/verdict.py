@@ -1,0 +1,143 @@
+"""Whether one group of runs is as good as another, by the spread of repeated runs.
+
+Of n runs with mean x and m with mean y, the interval for the true difference is
+
+    x - y  ±  t(0.975, f) * sqrt(s_x^2 / n + s_y^2 / m)
+
+with both spreads known f as Welch (1947) has it. Where y has no spread, as most published numbers,
+it is a single draw of a training that is taken to spread as ours does: s_y = s_x, m = 1, f = n - 1.
+(Without that a single lucky run would count as the truth.)
+"""
+
+import dataclasses
+import math
+import statistics
+
+from bot_jax.compare.groups import Group, mean_and_spread
+
+REPRODUCED, NOT_REPRODUCED, CANNOT_TELL = "reproduced", "not reproduced", "cannot tell"
+# Where these differ, accuracies are of different things.
+_DECISIVE = ("data",)
+_LABELS = {
+    "data": "data",
+    "examples": "examples",
+    "epochs": "epochs",
+    "image_size": "pixels",
+    "crop": "crop",
+    "interpolation": "interpolation",
+    "label_smoothing": "label smoothing",
+    "label_smoothing_form": "form of label smoothing",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A difference of top-1 in points: `of` minus `to`.
+
+    Attributes:
+      of, to: the groups.
+      difference: of the means.
+      interval: for the true difference, 95 %; None where there is no spread to judge by.
+      marks: what is not like for like, or not known to be, in words.
+      verdict: "reproduced", "not reproduced" or "cannot tell".
+      why: of "cannot tell", and of a result that is better.
+    """
+
+    of: Group
+    to: Group
+    difference: float
+    interval: tuple[float, float] | None
+    marks: tuple[str, ...]
+    verdict: str
+    why: str
+
+
+def interval(
+    ours, theirs, their_spread: float | None = None, their_runs: int = 1
+) -> tuple[float, float] | None:
+    """The 95 % interval of the difference of two means, or None.
+
+    Args:
+      ours, theirs: percent of each run; of a published mean that alone.
+      their_spread, their_runs: its standard deviation and number of runs, where they are published.
+    """
+    from scipy import stats
+
+    n, m = len(ours), max(len(theirs), their_runs)
+    _, s = mean_and_spread(ours)
+    if len(theirs) > 1:
+        _, their_spread = mean_and_spread(theirs)
+    if s is None:
+        return None
+    if their_spread is None or m < 2:
+        error, freedom = s * math.sqrt(1 / n + 1 / m), n - 1
+    else:
+        parts = s**2 / n, their_spread**2 / m
+        error = math.sqrt(sum(parts))
+        below = parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)
+        freedom = sum(parts) ** 2 / below if below else n + m - 2
+    half = float(stats.t.ppf(0.975, freedom)) * error
+    difference = statistics.mean(ours) - statistics.mean(theirs)
+    return difference - half, difference + half
+
+
+def marks(of: Group, to: Group) -> tuple[str, ...]:
+    """What is not like for like, or not known to be."""
+    found = []
+    for name, label in _LABELS.items():
+        ours, theirs = getattr(of, name), getattr(to, name)
+        if ours is None and theirs is None:
+            continue
+        if name.startswith("label_smoothing") and not (of.label_smoothing and to.label_smoothing):
+            if name == "label_smoothing" and (of.label_smoothing or 0) != (to.label_smoothing or 0):
+                found.append(f"label smoothing {ours or 0:g} / {_text(theirs)}")
+            continue
+        same = ours == theirs
+        if isinstance(ours, float | int) and isinstance(theirs, float | int):
+            same = math.isclose(ours, theirs, rel_tol=2e-3)
+        if not same:
+            found.append(f"{label} {_text(ours)} / {_text(theirs)}")
+    return tuple(found)
+
+
+def _text(value):
+    if value is None:
+        return "?"
+    return f"{value:.4g}" if isinstance(value, float) else f"{value}"
+
+
+def compare(
+    of: Group,
+    to: Group,
+    margin: float,
+    spread: float | None = None,
+    runs: int = 1,
+    same_recipe: bool = True,
+) -> Comparison:
+    """Compares top-1 of two groups.
+
+    Args:
+      of, to: the groups; `to` is the reference.
+      margin: points that a result may be below the reference and still count as reproduced.
+      spread, runs: standard deviation of the reference where it is a published mean of some runs.
+      same_recipe: whether the reference is of the same recipe.
+
+    Returns:
+      Reproduced where all of the interval is above minus `margin`, not reproduced where all of it
+      is below, else, and where there is no interval or the data differ, undecided.
+    """
+    difference = statistics.mean(of.top1) - statistics.mean(to.top1)
+    found, where = marks(of, to), interval(of.top1, to.top1, spread, runs)
+    if not same_recipe:
+        found = ("another recipe", *found)
+    if any(mark.startswith(_DECISIVE) for mark in found):
+        verdict, why = CANNOT_TELL, "other data, or not known which"
+    elif where is None:
+        verdict, why = CANNOT_TELL, "one run has no spread"
+    elif where[0] > -margin:
+        verdict, why = REPRODUCED, "better" if where[0] > 0 else ""
+    elif where[1] < -margin:
+        verdict, why = NOT_REPRODUCED, ""
+    else:
+        verdict, why = CANNOT_TELL, "the interval is too wide"
+    return Comparison(of, to, difference, where, found, verdict, why)
