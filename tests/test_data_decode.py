@@ -13,24 +13,24 @@ HEIGHT, WIDTH = 40, 56
 IMAGE = smooth_image(HEIGHT, WIDTH)
 
 
-def tensor_function(apply_exif_orientation, window):
+def tensor_function(apply_exif_orientation, window, max_pixels=decode.MAX_PIXELS):
     """bytes -> (image, reason) with TensorFlow, and with Pillow where that fails."""
 
     def choose_window(height, width):
         return decode.whole_image(height, width) if window is None else tf.constant(window)
 
     signature = [tf.TensorSpec([], tf.string)]
-    exif = {"apply_exif_orientation": apply_exif_orientation}
+    options = {"apply_exif_orientation": apply_exif_orientation, "max_pixels": max_pixels}
 
     @tf.function(input_signature=signature)
     def quick(encoded):
-        return decode.decode_window(encoded, choose_window, **exif)
+        return decode.decode_window(encoded, choose_window, **options)
 
     def call(encoded):
         try:
             return quick(tf.constant(encoded)).numpy(), ""
         except tf.errors.OpError:
-            image, reason = decode.decode_with_pillow(encoded, apply_exif_orientation)
+            image, reason = decode.decode_with_pillow(encoded, **options)
             if reason:
                 return None, reason
             return np.asarray(decode.cut(image, choose_window(*image.shape[:2]))), ""
@@ -112,7 +112,7 @@ TENSORFLOW = [name for name in FILES if name.startswith(("JPEG", "PNG")) or name
 
 @pytest.mark.parametrize("name", TENSORFLOW)
 def test_usual_formats_do_not_need_pillow(name, monkeypatch):
-    monkeypatch.setattr(decode, "decode_with_pillow", lambda *_: (None, "needs Pillow"))
+    monkeypatch.setattr(decode, "decode_with_pillow", lambda *_, **__: (None, "needs Pillow"))
     assert read_whole(FILES[name])[1] == ""
     assert read_upright(FILES[name])[1] == ""
 
@@ -181,16 +181,17 @@ def test_too_many_declared_pixels_are_refused_by_name(encoded):
     assert "178956970" in reason
 
 
-def test_size_is_checked_before_decoding(monkeypatch):
+def test_size_is_checked_before_decoding():
     # 14000 x 14000 pixels are 0.5 GiB: TensorFlow's decoders must not be asked for them.
-    monkeypatch.setattr(decode, "MAX_PIXELS", HEIGHT * WIDTH - 1)
-    for name in ("JPEG", "PNG", "JPEG and something after it"):
-        image, reason = tensor_function(False, None)(FILES[name])
-        assert reason == f"it declares {WIDTH}x{HEIGHT} pixels, more than {HEIGHT * WIDTH - 1}"
+    too_few, enough = HEIGHT * WIDTH - 1, HEIGHT * WIDTH
+    read_too_few = tensor_function(False, None, too_few)
+    for name in FILES:
+        image, reason = read_too_few(FILES[name])
+        assert reason == f"it declares {WIDTH}x{HEIGHT} pixels, more than {too_few}", name
         assert image is None
-    monkeypatch.setattr(decode, "MAX_PIXELS", HEIGHT * WIDTH)
-    for name in ("JPEG", "PNG"):
-        assert tensor_function(False, None)(FILES[name])[1] == ""
+    read_enough = tensor_function(False, None, enough)
+    for name in FILES:
+        assert read_enough(FILES[name])[1] == "", name
 
 
 def half(encoded):

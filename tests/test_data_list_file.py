@@ -6,8 +6,8 @@ from bot_jax.data.tensorflow_cpu import tf
 from bot_jax.errors import InputError
 
 
-def make(root, split="train"):
-    return list_file.make(data_config(source="list", path=str(root)), split)
+def make(root, split="train", **options):
+    return list_file.make(data_config(source="list", path=str(root), options=options), split)
 
 
 def write(path, text):
@@ -37,9 +37,12 @@ def test_numbers_and_paths_with_spaces(images):
     assert source.describe(1) == str(images / "images/2 and a half.jpg")
 
 
-def test_absolute_paths(images):
+def test_absolute_paths_if_they_are_allowed(images):
     write(images / "train.txt", f"{images}/images/3.jpg 0")
-    assert make(images).read(tf.constant(0, tf.int64))[0].numpy() == b"3.jpg"
+    with pytest.raises(InputError, match=r"it is absolute.*options\.allow_outside=true"):
+        make(images)
+    source = make(images, allow_outside=True)
+    assert source.read(tf.constant(0, tf.int64))[0].numpy() == b"3.jpg"
 
 
 def test_names_are_those_of_the_training_list(images):

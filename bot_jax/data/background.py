@@ -16,6 +16,7 @@ import os
 from bot_jax.data.folder import SPLIT_FOLDERS, images_below, is_held_out, with_files
 from bot_jax.data.source import Source
 from bot_jax.errors import InputError
+from bot_jax.remote import refuse_url
 
 BACKGROUND = "background"
 _FIELD = "config.data.background"
@@ -44,6 +45,7 @@ def with_background(source: Source, config_data, split: str) -> Source:
             f"{source.name} has a class {taken[0]!r} already. Rename it, or move its images to the "
             f"folder of {_FIELD}."
         )
+    refuse_url(_FIELD, config_data.background)
     folder = os.path.abspath(config_data.background)
     label = len(source.class_names)
     paths = _paths(folder, split, is_training=split == config_data.train_split)

@@ -1,6 +1,6 @@
 """From the bytes of an image file to uint8 RGB, by content and never by file name.
 
-JPEG, PNG and WebP are decoded by TensorFlow; everything else (GIF, BMP, TIFF, AVIF ...), and what
+JPEG, PNG and WebP are decoded by TensorFlow; everything else (GIF, BMP, TIFF, AVIF, PPM), and what
 TensorFlow refuses, by Pillow, which is slower.
 
 Every image becomes what Pillow's ``convert("RGB")`` gives: an alpha channel is dropped and not
@@ -10,29 +10,29 @@ would clip. The pixels of a JPEG equal Pillow's, which has the same decoder (up 
 up to a few at the edges of a crop).
 
 Refused as unreadable: a file cut short, even where the missing part is outside the crop, and an
-image that declares more than `MAX_PIXELS`, before memory is taken for it.
+image that declares too much, before memory is taken for it; see `image_limits.py`.
 """
-
-import io
 
 import numpy as np
 
+from bot_jax.data.image_limits import check_jpeg, check_png, check_webp, has, open_with_pillow
+from bot_jax.data.sizes import MAX_PIXELS
 from bot_jax.data.tensorflow_cpu import tf
-
-# Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`); 0.5 GiB as RGB.
-MAX_PIXELS = 178_956_970
 
 # Pillow's choice as well. TensorFlow's own default trades accuracy for speed.
 _DCT = "INTEGER_ACCURATE"
 
 
-def decode_window(encoded, choose_window, *, apply_exif_orientation: bool):
+def decode_window(
+    encoded, choose_window, *, apply_exif_orientation: bool, max_pixels: int = MAX_PIXELS
+):
     """Decodes the window of an image that `choose_window` asks for, with TensorFlow.
 
     Args:
       encoded: string scalar.
       choose_window: (int32 height, int32 width) -> window, int32 [4], see `crop.py`.
       apply_exif_orientation: fail for an image that its EXIF tag wants turned.
+      max_pixels: fail for an image that declares more, as `config.data.max_image_pixels`.
 
     Returns:
       uint8 [h, w, 3]. The operation fails for a file that TensorFlow cannot decode; then it is
@@ -44,14 +44,14 @@ def decode_window(encoded, choose_window, *, apply_exif_orientation: bool):
             encoded = tf.identity(encoded)
     # A decoder that stops below the crop does not see that a file is cut short. Without the
     # end-of-image marker at the very end, only decoding everything tells.
-    is_jpeg = _has(encoded, 0, b"\xff\xd8\xff")
-    can_crop = is_jpeg & _has(encoded, tf.strings.length(encoded) - 2, b"\xff\xd9")
+    is_jpeg = has(encoded, 0, b"\xff\xd8\xff")
+    can_crop = is_jpeg & has(encoded, tf.strings.length(encoded) - 2, b"\xff\xd9")
 
     def not_decoded():
-        return tf.zeros([0, 0, 3], tf.uint8), _check_size(tf.io.extract_jpeg_shape(encoded))
+        return tf.zeros([0, 0, 3], tf.uint8), check_jpeg(encoded, max_pixels)
 
     def decoded():
-        image = _decode_whole(encoded, is_jpeg)
+        image = _decode_whole(encoded, is_jpeg, max_pixels)
         return image, tf.shape(image)
 
     image, shape = tf.cond(can_crop, not_decoded, decoded)
@@ -75,37 +75,20 @@ def cut(image, window):
     return image[top : top + height, left : left + width]
 
 
-def _decode_whole(encoded, is_jpeg):
+def _decode_whole(encoded, is_jpeg, max_pixels):
     def decode_jpeg():
-        with tf.control_dependencies([_check_size(tf.io.extract_jpeg_shape(encoded))]):
+        with tf.control_dependencies([check_jpeg(encoded, max_pixels)]):
             return tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT)
 
     def decode_png():
-        # The first chunk, IHDR, has width and height as big-endian integers at bytes 16 to 23.
-        size = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
-        with tf.control_dependencies([_check_size(size)]):
-            return tf.io.decode_png(encoded, channels=3)
+        return tf.io.decode_png(check_png(encoded, max_pixels), channels=3)
 
     def decode_webp_or_fail():
-        # WebP has at most 16383x16383 pixels. The first dimension is for frames.
-        return tf.io.decode_webp(encoded, channels=3)[0]
+        # The first dimension is for frames.
+        return tf.io.decode_webp(check_webp(encoded, max_pixels), channels=3)[0]
 
-    is_png = _has(encoded, 0, b"\x89PNG")
+    is_png = has(encoded, 0, b"\x89PNG")
     return tf.case([(is_jpeg, decode_jpeg), (is_png, decode_png)], default=decode_webp_or_fail)
-
-
-def _has(encoded, position, magic: bytes):
-    """Whether the bytes at `position` are `magic`; also asked of files that are too short."""
-    position = tf.clip_by_value(position, 0, tf.strings.length(encoded))
-    return tf.strings.substr(encoded, position, len(magic)) == magic
-
-
-def _check_size(shape):
-    """`shape`, of which the first two elements are height and width in either order."""
-    pixels = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64)
-    limit = tf.constant(MAX_PIXELS, tf.int64)
-    with tf.control_dependencies([tf.debugging.assert_less_equal(pixels, limit)]):
-        return tf.identity(shape)
 
 
 def _is_turned(encoded):
@@ -121,12 +104,13 @@ def _is_turned(encoded):
     return tf.reduce_any(values != b"\x01")
 
 
-def decode_with_pillow(encoded: bytes, apply_exif_orientation: bool):
+def decode_with_pillow(encoded: bytes, apply_exif_orientation: bool, max_pixels: int = MAX_PIXELS):
     """Decodes an image with Pillow.
 
     Args:
       encoded: the file.
       apply_exif_orientation: turn the image as its EXIF tag says.
+      max_pixels: refuse an image that declares more, as `config.data.max_image_pixels`.
 
     Returns:
       (uint8 [H, W, 3], ""), or (None, why the file cannot be read).
@@ -136,9 +120,7 @@ def decode_with_pillow(encoded: bytes, apply_exif_orientation: bool):
     if not encoded:
         return None, "the file is empty"
     try:
-        image = Image.open(io.BytesIO(encoded))
-        if image.width * image.height > MAX_PIXELS:
-            return None, f"it declares {image.width}x{image.height} pixels, more than {MAX_PIXELS}"
+        image = open_with_pillow(encoded, max_pixels)
         if apply_exif_orientation:
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
@@ -147,4 +129,4 @@ def decode_with_pillow(encoded: bytes, apply_exif_orientation: bool):
     except UnidentifiedImageError:
         return None, "its content is of no known image format"
     except Exception as error:  # a decoder may raise anything for a broken file
-        return None, str(error).rstrip(".")
+        return None, str(error).rstrip(".") or type(error).__name__

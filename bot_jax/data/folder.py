@@ -13,6 +13,7 @@ import numpy as np
 from bot_jax.data.source import Source
 from bot_jax.data.tensorflow_cpu import tf
 from bot_jax.errors import InputError, suggest
+from bot_jax.remote import refuse_url
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -41,6 +42,7 @@ def make(config_data, split: str) -> Source:
         has a class that the training split has not.
     """
     root = config_data.path
+    refuse_url("config.data.path", root)
     if not root or not os.path.isdir(root):
         raise InputError(
             f"config.data.path = {root!r} is not a folder. For config.data.source = 'folder' it "

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from bot_jax.data.list_paths import FORBIDDEN
 from bot_jax.errors import InputError
 from bot_jax.workdir import write_csv
 
@@ -13,13 +14,20 @@ PSEUDO_LABELLED = "pseudo_labelled.csv"
 
 
 def labelled_before(folder) -> set[str]:
-    """The images that an earlier round labelled, where `folder` is its OUTPUT."""
+    """The images that an earlier round labelled, where `folder` is its OUTPUT.
+
+    Raises:
+      InputError: its table cannot be read.
+    """
     file = os.path.join(folder, PSEUDO_LABELLED)
     if not os.path.isfile(file):
         return set()
-    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        paths = [row["path"] for row in csv.DictReader(stream)]
-    return {os.path.realpath(os.path.join(folder, path)) for path in paths}
+    try:
+        with open(file, newline="", encoding="utf-8") as stream:
+            paths = [row["path"] for row in csv.DictReader(stream)]
+        return {os.path.realpath(os.path.join(folder, path)) for path in paths}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{file} is not the table of a round of labelling: {error}") from error
 
 
 def write_lists(output: Path, run, kept, report: dict) -> None:
@@ -35,9 +43,10 @@ def write_lists(output: Path, run, kept, report: dict) -> None:
 
     def relative(path):
         path = os.path.relpath(os.path.abspath(path), there)
-        if "\n" in path or "\r" in path:
+        if FORBIDDEN.search(path) or "\n" in path:
             raise InputError(
-                f"{path!r} has a line break in its name, for which a list has no place."
+                f"{path!r} has a line break in its name, another control character, or something "
+                "that is not UTF-8, for which a list has no place. Rename it."
             )
         return path if path == path.lstrip() else f"./{path}"
 
@@ -54,7 +63,7 @@ def write_lists(output: Path, run, kept, report: dict) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name, text in files.items():
-        (temporary / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+        (temporary / name).write_text(text, encoding="utf-8")
     rows = [(relative(path), run.class_names[label], f"{sure:.6f}") for path, label, sure in kept]
     write_csv(temporary / PSEUDO_LABELLED, [("path", "class", "confidence"), *rows])
     os.replace(temporary, output)

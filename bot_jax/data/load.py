@@ -12,13 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from bot_jax.data import decode
+from bot_jax.data.sizes import MAX_PIXELS
 from bot_jax.data.tensorflow_cpu import tf
 
 _PARALLEL = {"num_parallel_calls": os.cpu_count(), "deterministic": True}
 
 
 def load_batch(
-    samples, draws, source, choose_window, finish, *, image_size, apply_exif_orientation
+    samples,
+    draws,
+    source,
+    choose_window,
+    finish,
+    *,
+    image_size,
+    apply_exif_orientation,
+    max_pixels=MAX_PIXELS,
 ):
     """Loads one batch, as far as TensorFlow can.
 
@@ -30,6 +39,7 @@ def load_batch(
       finish: (uint8 [h, w, 3], draws [n]) -> uint8 [image_size, image_size, 3].
       image_size: pixels.
       apply_exif_orientation: whether to turn images as their EXIF tag says.
+      max_pixels: an image that declares more is missing, as `config.data.max_image_pixels`.
 
     Returns:
       `samples` and ``image`` uint8 [b, image_size, image_size, 3], ``label`` int32 [b] and
@@ -45,6 +55,7 @@ def load_batch(
             encoded,
             lambda height, width: choose_window(height, width, draws),
             apply_exif_orientation=apply_exif_orientation,
+            max_pixels=max_pixels,
         )
         return row, finish(window, draws), label
 
@@ -80,14 +91,14 @@ def load_batch(
     return batch
 
 
-def repair(batch, source, view, *, apply_exif_orientation) -> dict[int, str]:
+def repair(batch, source, view, *, apply_exif_orientation, max_pixels=MAX_PIXELS) -> dict[int, str]:
     """Loads, in place, the missing samples of a NumPy batch with Pillow.
 
     Args:
       batch: result of `load_batch` as NumPy arrays.
       source: `Source` of the samples.
       view: (uint8 [h, w, 3], int64 sample id) -> uint8 [image_size, image_size, 3].
-      apply_exif_orientation: as in `load_batch`.
+      apply_exif_orientation, max_pixels: as in `load_batch`.
 
     Returns:
       Row -> reason, of the samples that cannot be read.
@@ -99,12 +110,12 @@ def repair(batch, source, view, *, apply_exif_orientation) -> dict[int, str]:
                 encoded, label = (x.numpy() for x in source.read(batch["index"][row]))
             else:
                 encoded, label = batch["encoded"][row], batch["encoded_label"][row]
+            image, reason = decode.decode_with_pillow(encoded, apply_exif_orientation, max_pixels)
+            if reason:
+                return None, None, reason
+            return view(image, batch["sample_id"][row]).numpy(), label, ""
         except tf.errors.OpError as error:
-            return None, None, _without_node_names(error)
-        image, reason = decode.decode_with_pillow(encoded, apply_exif_orientation)
-        if reason:
-            return None, None, reason
-        return view(image, batch["sample_id"][row]).numpy(), label, ""
+            return None, None, without_node_names(error)
 
     rows = np.flatnonzero(batch["missing"])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -118,6 +129,6 @@ def repair(batch, source, view, *, apply_exif_orientation) -> dict[int, str]:
     return reasons
 
 
-def _without_node_names(error) -> str:
+def without_node_names(error) -> str:
     """What the system said, such as "No such file or directory", of a failed operation."""
     return error.message.split("}} ")[-1].split(" [Op:")[0].split("; ")[-1]

@@ -9,16 +9,20 @@ Source: N. Krawetz, "Kind of Like That", The Hacker Factor Blog (2013), which de
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 
+from bot_jax.data.image_limits import open_with_pillow
+from bot_jax.data.sizes import MAX_PIXELS
 
-def difference_hash(file: str | os.PathLike) -> int | None:
-    """The hash of an image file, or None where it cannot be decoded."""
+
+def difference_hash(file: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> int | None:
+    """The hash of an image file, or None where it cannot be decoded or declares more pixels."""
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with open_with_pillow(Path(file).read_bytes(), max_pixels) as image:
             # A large JPEG is decoded at a fraction of its size, which is much faster.
             image.draft("RGB", (256, 256))
             small = image.convert("RGB").convert("L").resize((9, 8), Image.Resampling.BOX)

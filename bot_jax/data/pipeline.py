@@ -16,6 +16,8 @@ import numpy as np
 
 from bot_jax.data import crop, decode, order
 from bot_jax.data.load import load_batch, repair
+from bot_jax.data.service import check_workers_read, load_with_service, worker_addresses
+from bot_jax.data.sizes import MAX_PIXELS
 from bot_jax.data.source import Source
 from bot_jax.data.tensorflow_cpu import as_written, tf
 from bot_jax.errors import InputError, check_choice
@@ -60,8 +62,10 @@ def train_batches(
         source, seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
     )
 
+    service = config_data.get("service", "")  # older runs have no such field
     if config_data.train_crop == "center":
-        return _batches(samples, source, config_data, len(rows), *_center_crop(config_data))
+        views = _center_crop(config_data)
+        return _batches(samples, source, config_data, len(rows), *views, service)
 
     def draw(sample_ids):
         return host_uniforms(seed, Purpose.CROP, sample_ids, crop.WINDOW_DRAWS)
@@ -86,7 +90,7 @@ def train_batches(
             antialias=config_data.antialias,
         )
 
-    return _batches(samples, source, config_data, len(rows), draw, choose_window, finish)
+    return _batches(samples, source, config_data, len(rows), draw, choose_window, finish, service)
 
 
 def eval_batches(
@@ -130,16 +134,20 @@ def _center_crop(config_data):
     return draw, choose_window, finish
 
 
-def _batches(samples, source, config_data, num_rows, draw, choose_window, finish):
+def _batches(samples, source, config_data, num_rows, draw, choose_window, finish, service=""):
     """Loads the samples in batches of `num_rows`; reports or refuses unreadable images."""
-    exif = {"apply_exif_orientation": config_data.apply_exif_orientation}
+    options = {
+        "apply_exif_orientation": config_data.apply_exif_orientation,
+        # The configuration of a run of an older version has no such field.
+        "max_pixels": config_data.get("max_image_pixels", MAX_PIXELS),
+    }
     image_size = config_data.image_size
 
     @as_written
     def load(batch):
         draws = draw(batch["sample_id"])
         return load_batch(
-            batch, draws, source, choose_window, finish, image_size=image_size, **exif
+            batch, draws, source, choose_window, finish, image_size=image_size, **options
         )
 
     @tf.function(
@@ -152,15 +160,21 @@ def _batches(samples, source, config_data, num_rows, draw, choose_window, finish
         return finish(window, draws)
 
     batches = samples.batch(num_rows, drop_remainder=True)
-    # Two at a time, so that one batch's last images do not hold up the next one's first.
-    batches = batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    if service:
+        loaded = load_with_service(batches, load, service)
+    else:
+        # Two at a time, so that one batch's last images do not hold up the next one's first.
+        batches = batches.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+        loaded = batches.as_numpy_iterator()
     reported = set()
-    for batch in batches.as_numpy_iterator():
+    for batch in loaded:
         bad = np.zeros(num_rows, bool)
         reasons = {}
         if batch["missing"].any():
+            if service and source.read:
+                check_workers_read(batch, load)
             batch = {name: np.array(value) for name, value in batch.items()}  # they are read-only
-            reasons = repair(batch, source, view, **exif)
+            reasons = repair(batch, source, view, **options)
         for row, reason in reasons.items():
             bad[row] = True
             index = int(batch["index"][row])
@@ -191,9 +205,17 @@ def check_data_options(config_data) -> None:
     check_choice("config.data.flavor", config_data.flavor, ("paper", "gluoncv"))
     check_choice("config.data.interpolation", config_data.interpolation, ("bilinear", "bicubic"))
     check_choice("config.data.on_bad_image", config_data.on_bad_image, ("error", "skip"))
+    if config_data.get("service"):
+        worker_addresses(config_data.service)  # refuses what is none
     size, eval_resize = config_data.image_size, config_data.eval_resize
     if size < 1:
         raise InputError(f"config.data.image_size = {size}: must be at least 1 pixel.")
+    pixels = config_data.get("max_image_pixels", MAX_PIXELS)
+    if not 1 <= pixels <= MAX_PIXELS:
+        raise InputError(
+            f"config.data.max_image_pixels = {pixels}: must be from 1 to {MAX_PIXELS}, "
+            "beyond which Pillow refuses images too."
+        )
     if eval_resize and eval_resize < size:
         raise InputError(
             f"config.data.eval_resize = {eval_resize} is smaller than config.data.image_size = "

@@ -10,6 +10,7 @@ import os
 from bot_jax.data.source import Source
 from bot_jax.data.tensorflow_cpu import tf
 from bot_jax.errors import InputError, suggest
+from bot_jax.remote import refuse_url
 from bot_jax.rng import Purpose, host_seed
 
 _FILES_READ_IN_TURNS = 16
@@ -79,6 +80,8 @@ def make(config_data, split: str) -> Source:
 def _open(config_data, tfds):
     """The builder of the data set, prepared."""
     name, path = config_data.tfds_name, config_data.path
+    if not path.startswith("gs://"):  # which TensorFlow reads itself
+        refuse_url("config.data.path", path)
     if path and os.path.isfile(os.path.join(path, "dataset_info.json")):
         return tfds.builder_from_directory(path)
     try:

@@ -3,6 +3,8 @@
 import io
 
 from bot_jax.data.decode import decode_with_pillow
+from bot_jax.data.image_limits import open_with_pillow
+from bot_jax.data.sizes import MAX_PIXELS
 
 # What TensorFlow and other readers of record files decode; the rest becomes PNG.
 _KEPT = ("JPEG", "PNG", "WEBP")
@@ -10,7 +12,7 @@ _ORIENTATION = 0x0112
 QUALITY = 95
 
 
-def shrink(encoded: bytes, max_side: int) -> tuple[bytes, str]:
+def shrink(encoded: bytes, max_side: int, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str]:
     """Makes an image at most `max_side` pixels long and wide.
 
     A JPEG, PNG or WebP that is small enough stays as it is, byte by byte, and any other format
@@ -22,22 +24,26 @@ def shrink(encoded: bytes, max_side: int) -> tuple[bytes, str]:
     Args:
       encoded: the file.
       max_side: pixels; 0 for no limit.
+      max_pixels: an image that declares more is not decoded, as `config.data.max_image_pixels`.
 
     Returns:
       (the image, ""), or (empty, why the file cannot be decoded).
     """
     from PIL import Image
 
-    pixels, reason = decode_with_pillow(encoded, apply_exif_orientation=False)
+    pixels, reason = decode_with_pillow(encoded, False, max_pixels)
     if reason:
         return b"", reason
-    with Image.open(io.BytesIO(encoded)) as original:
-        image_format, orientation = original.format, original.getexif().get(_ORIENTATION)
-        tables = getattr(original, "quantization", None)
+    original = open_with_pillow(encoded, max_pixels)
+    tables = getattr(original, "quantization", None)
+    try:
+        orientation = original.getexif().get(_ORIENTATION)
+    except Exception:  # Pillow may raise anything for a broken tag, which then says nothing
+        orientation = None
     height, width = pixels.shape[:2]
     longer = max(height, width)
     if not max_side or longer <= max_side:
-        if image_format in _KEPT:
+        if original.format in _KEPT:
             return encoded, ""
         options = {"format": "PNG"}
         image = Image.fromarray(pixels)
@@ -45,7 +51,7 @@ def shrink(encoded: bytes, max_side: int) -> tuple[bytes, str]:
         size = [max(round(side * max_side / longer), 1) for side in (width, height)]
         image = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
         # CMYK and grey have a number of tables that RGB has not.
-        as_it_was = image_format == "JPEG" and original.mode == "RGB" and tables
+        as_it_was = original.format == "JPEG" and original.mode == "RGB" and tables
         options = {"format": "JPEG"}
         options |= {"qtables": tables} if as_it_was else {"quality": QUALITY}
     if orientation:

@@ -1,4 +1,8 @@
-"""Data sets that configurations name, and how large they are."""
+"""Sizes: of the data sets that configurations name, and of an image at most."""
+
+# The default of `config.data.max_image_pixels`, and its largest value: twice
+# `PIL.Image.MAX_IMAGE_PIXELS`, beyond which Pillow refuses images. As RGB it is 0.5 GiB.
+MAX_PIXELS = 178_956_970
 
 # Name in tensorflow-datasets -> examples of each split, and classes.
 KNOWN_SIZES = {

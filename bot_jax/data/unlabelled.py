@@ -13,6 +13,7 @@ from bot_jax.data.folder import images_below, with_files
 from bot_jax.data.labels import UNLABELLED
 from bot_jax.data.source import Source
 from bot_jax.errors import InputError
+from bot_jax.remote import refuse_url
 
 _FIELD = "config.data.unlabelled"
 
@@ -45,6 +46,7 @@ def with_unlabelled(source: Source, folder: str) -> Source:
             f"{_FIELD} cannot be added to {source.name}, which is read from record files. Give the "
             "data as a folder or as lists."
         )
+    refuse_url(_FIELD, folder)
     folder = os.path.abspath(folder)
     paths = [os.path.join(folder, path) for path in images_below(folder, _FIELD)]
     return with_files(source, paths, UNLABELLED, f"{source.name} and unlabelled {folder}")
