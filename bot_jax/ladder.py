@@ -154,15 +154,22 @@ def markdown(lines: list[dict]) -> str:
 
 
 def draw(lines: list[dict], output: Path) -> None:
-    """Draws every run, mean and standard deviation of each row, and what was published."""
+    """Draws every run, mean and standard deviation of each row, and what was published of any."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, (own, published) = pyplot.subplots(
-        1, 2, figsize=(11, 1.2 + 0.28 * len(lines)), sharey=True, layout="constrained"
+    panels = 2 if any(line["published_top1"] is not None for line in lines) else 1
+    figure, axes = pyplot.subplots(
+        1,
+        panels,
+        figsize=(3 + 4 * panels, 1.2 + 0.28 * len(lines)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
+    own, published = axes[0, 0], axes[0, -1]
     for y, line in enumerate(lines):
         own.errorbar(
             line["top1"], y, xerr=line["spread"] or 0, fmt="o", color="C0", ms=5, capsize=3
@@ -176,8 +183,9 @@ def draw(lines: list[dict], output: Path) -> None:
     own.set(title="here", xlabel="top-1 (%)", yticks=range(len(lines)))
     own.set_yticklabels([line["row"] for line in lines])
     own.invert_yaxis()
-    published.set(title="published, at full size", xlabel="top-1 (%)")
-    for axis in (own, published):
+    if panels == 2:
+        published.set(title="published, at full size", xlabel="top-1 (%)")
+    for axis in axes[0]:
         axis.grid(alpha=0.3)
     figure.savefig(output, dpi=110)
     pyplot.close(figure)

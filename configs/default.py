@@ -24,7 +24,9 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.source = "tfds"  # digits | folder | list | tfds | synthetic
-    data.options = ConfigDict()  # of a source from elsewhere: docs/extending.md
+    # list: allow_outside=True lets paths lead out of its folder; of a source from elsewhere:
+    # docs/extending.md
+    data.options = ConfigDict()
     data.path = ""  # folder: its directory; list: directory of the lists; tfds: data_dir
     data.tfds_name = "imagenet2012"
     data.train_split = "train"
@@ -39,6 +41,8 @@ def get_config() -> ConfigDict:
     data.antialias = False  # average over pixels where an image shrinks
     data.apply_exif_orientation = False  # turn photographs as their camera noted
     data.on_bad_image = "error"  # error | skip: what to do with a file that cannot be decoded
+    data.max_image_pixels = 178_956_970  # refuse an image that declares more; at most this
+    data.service = ""  # workers that load training batches: `python -m bot_jax.data_service --help`
     data.train_examples = 0  # learn from so many only, evenly spread (not tfds); 0: all
     data.shuffle_buffer = 16384  # encoded examples; record files only
     data.balance = "none"  # none | weights | resample: classes of different size, data/balance.py
@@ -89,7 +93,7 @@ def get_config() -> ConfigDict:
     distillation.temperature = 20.0
     distillation.hard_weight = 1.0  # of the loss against the labels; released code: 0.5
     distillation.soft_weight = 1.0  # of T^2 times the loss against the teacher; released code: 0.5
-    distillation.compute = "float32"  # float32 | bfloat16 | float16: what the teacher computes in
+    distillation.compute = "float32"  # of the teacher; as precision.compute
 
     config.optimizer = optimizer = ConfigDict()
     # adabound | adadelta | adam | adamw | amsbound | lars | rmsprop | sgd
@@ -139,8 +143,9 @@ def get_config() -> ConfigDict:
     config.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: off
 
     config.precision = precision = ConfigDict()
-    # float32 | bfloat16 | float16; parameters stay float32. On NVIDIA GPUs since Ampere, JAX
-    # multiplies float32 in TF32 unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
+    # float32 | bfloat16 | float16, with parameters in float32; float64, with all in float64: for
+    # proofs, see bot_jax/precision.py. On NVIDIA GPUs since Ampere, JAX multiplies float32 in TF32
+    # unless JAX_DEFAULT_MATMUL_PRECISION=highest is in the environment.
     precision.compute = "float32"
     precision.loss_scale = "none"  # none | static | dynamic, for float16
     precision.loss_scale_value = 2.0**15  # static: the scale; dynamic: the first one
