@@ -12,6 +12,7 @@ from bot_jax.augment.normalize import normalize
 from bot_jax.augment.registry import augment_images
 from bot_jax.data.labels import UNREADABLE
 from bot_jax.losses.label_smoothing import smooth_labels
+from bot_jax.precision import as_in_float32
 
 
 def prepare_batch(config, setup, batch, step=0):
@@ -27,7 +28,8 @@ def prepare_batch(config, setup, batch, step=0):
     Returns:
       images float32 [b, H, W, 3], targets float32 [b, K], `credit` float32 [b, K], the unsmoothed
       targets, by which training accuracy is counted, and `present` float32 [b], the part of each
-      image that counts, labelled or not.
+      image that counts, labelled or not. Where `float` is float64 all of them are, from images that
+      are the same up to where they are mixed.
     """
     step = jnp.asarray(step)
     each = {
@@ -35,13 +37,15 @@ def prepare_batch(config, setup, batch, step=0):
         "sample_ids": batch["sample_id"],
         "epoch": step.astype(jnp.float32) / setup.steps_per_epoch,
     }
-    images = augment_images(batch["image"], config.augment, "pixels", **each)
-    images = augment_images(normalize(images), config.augment, "normalized", **each)
+    with as_in_float32():
+        images = augment_images(batch["image"], config.augment, "pixels", **each)
+        images = augment_images(normalize(images), config.augment, "normalized", **each)
+    images = images.astype(float)
     smoothing = config.label_smoothing
     labels, num_classes = batch["label"], setup.num_classes
     targets = smooth_labels(labels, num_classes, smoothing.epsilon, smoothing.form)
     credit = smooth_labels(labels, num_classes, 0.0)
-    present = (labels != UNREADABLE).astype(jnp.float32)
+    present = (labels != UNREADABLE).astype(float)
     images, (targets, credit, present) = mix(
         images,
         [targets, credit, present],

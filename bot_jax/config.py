@@ -1,8 +1,8 @@
 """Configurations: load a file, apply overrides, check, write, compare.
 
-A configuration file is Python (so it is code: run only files that you trust) with a function
-``get_config()`` or ``get_config(row)`` that returns an `ml_collections.ConfigDict` with the
-fields of configs/default.py.
+A configuration file is Python with a function ``get_config()`` or ``get_config(row)`` that returns
+an `ml_collections.ConfigDict` with the fields of configs/default.py. It is code: a configuration
+from a stranger is a program from a stranger, and to load it is to run it.
 """
 
 import ast
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from bot_jax.data.sizes import MAX_PIXELS
 from bot_jax.errors import InputError, errors_in_words, suggest
 from bot_jax.extensions import import_extensions
 
@@ -211,6 +212,7 @@ _RANGES = {
     "log_every_steps": (1, _NO_LIMIT),
     "ema_decay": (0, 1),
     "data.image_size": (1, _NO_LIMIT),
+    "data.max_image_pixels": (1, MAX_PIXELS),
     "data.shuffle_buffer": (1, _NO_LIMIT),
     "data.train_examples": (0, _NO_LIMIT),
     "data.num_synthetic": (1, _NO_LIMIT),
@@ -248,13 +250,18 @@ _RANGES = {
 
 
 def flatten(config, prefix="") -> dict:
-    """All fields of a nested configuration as {"field.subfield": value}."""
+    """All fields of a nested configuration as {"field.subfield": value}.
+
+    A group without fields is a field with the value {}: an augmentation with its defaults is one.
+    """
     flat = {}
     for name, value in config.items():
-        if isinstance(value, ConfigDict | dict):
+        if not isinstance(value, ConfigDict | dict):
+            flat[prefix + name] = value
+        elif value:
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
+            flat[prefix + name] = {}
     return flat
 
 
@@ -266,9 +273,13 @@ def to_json(config: ConfigDict) -> str:
 def difference(old_json: str, new_json: str) -> dict[str, tuple]:
     """The fields in which two configurations differ, each with its old and new value."""
     old, new = flatten(json.loads(old_json)), flatten(json.loads(new_json))
+    fields = sorted(old.keys() | new.keys())
+    # Where one has a group without fields and the other one fields in it, those say it all.
+    filled = {field for field in fields if any(f.startswith(f"{field}.") for f in fields)}
     missing = "(not there)"
     pairs = {
         field: (old.get(field, missing), new.get(field, missing))
-        for field in sorted(old.keys() | new.keys())
+        for field in fields
+        if field not in filled
     }
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

@@ -14,10 +14,14 @@ class InputError(Exception):
     """
 
 
+class TrainingFailed(Exception):
+    """The run cannot go on; what was saved before is intact. Exit code 1."""
+
+
 def suggest(word: str, valid: Iterable[str]) -> str:
     """Returns ``" Did you mean 'NAME'?"`` for the valid name nearest to `word`, else ``""``."""
     near = difflib.get_close_matches(str(word), list(valid), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_choice(what: str, value: str, valid: Iterable[str]) -> None:

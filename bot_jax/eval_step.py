@@ -12,7 +12,9 @@ from bot_jax.losses.label_smoothing import smooth_labels
 
 def zero_totals():
     """Sums of an evaluation: nothing yet."""
-    return {name: np.int32(0) for name in ("top1", "top5", "count")} | {"loss": np.float32(0)}
+    return {name: np.int32(0) for name in ("top1", "top5", "count")} | {
+        "loss": np.zeros((), jax.dtypes.canonicalize_dtype(float))
+    }
 
 
 def make_eval_step(model, layout, num_known=None):
@@ -44,9 +46,9 @@ def make_eval_step(model, layout, num_known=None):
         rank = jnp.where(jnp.isfinite(own[:, 0]), jnp.sum(before, axis=-1), logits.shape[-1])
         losses = cross_entropy(logits, smooth_labels(labels, logits.shape[-1], 0.0))
         sums = {
-            "top1": jnp.sum(counts & (rank < 1)),
-            "top5": jnp.sum(counts & (rank < 5)),
-            "count": jnp.sum(counts),
+            "top1": jnp.sum(counts & (rank < 1), dtype=jnp.int32),
+            "top5": jnp.sum(counts & (rank < 5), dtype=jnp.int32),
+            "count": jnp.sum(counts, dtype=jnp.int32),
             "loss": jnp.sum(losses),
         }
         probabilities = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)

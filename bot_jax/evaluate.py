@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from bot_jax import parallel, rejection, results
+from bot_jax import parallel, processes, rejection, results
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.data.background import known_classes
 from bot_jax.data.pipeline import check_data_options, eval_batches
@@ -73,7 +73,7 @@ def make_evaluate(config, model, source, layout: parallel.Layout):
         each = {name: np.concatenate([x[name] for x in examples]) for name in examples[0]}
         each = {name: x[each["label"] >= 0] for name, x in each.items()}
         return summarize(jax.device_get(totals)) | {
-            "num_bad": num_bad,
+            "num_bad": processes.total(num_bad),
             "classes": np.stack([each["label"], each["predicted"]], axis=-1),
             "known": each["known"],
             "confidence": each["confidence"],
@@ -112,11 +112,12 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     folder = directory / "checkpoints"
     if not folder.is_dir():
         raise InputError(f"--workdir {directory} has no checkpoints to evaluate.")
-    check_workdir(directory, config, only="model.")
-    check_data_options(config.data)
-    source = make_source(config.data, config.data.eval_split)
-    layout = parallel.evaluation_layout(config.eval_batch_size)
-    model, counts = make_model(config, len(source.class_names))
+    with processes.together():
+        check_workdir(directory, config, only="model.")
+        check_data_options(config.data)
+        source = make_source(config.data, config.data.eval_split)
+        layout = parallel.evaluation_layout(config.eval_batch_size)
+        model, counts = make_model(config, len(source.class_names))
     like = variable_shapes(model, config.data.image_size)
     with Checkpoints(folder, read_only=True) as checkpoints:
         finished = results.read(directory)

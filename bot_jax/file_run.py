@@ -15,6 +15,7 @@ from bot_jax.data.folder import from_files
 from bot_jax.data.label_lists import labelled_before
 from bot_jax.data.perceptual_hash import difference_hash
 from bot_jax.data.pipeline import eval_batches
+from bot_jax.data.sizes import MAX_PIXELS
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
 from bot_jax.eval_step import make_eval_step, zero_totals
@@ -115,11 +116,14 @@ def predict(run: FileRun, paths: list[str]) -> dict[str, np.ndarray]:
     return found
 
 
-def hash_files(paths: list[str], what: str) -> list[int | None]:
+def hash_files(paths: list[str], what: str, run: FileRun) -> list[int | None]:
     """`perceptual_hash.difference_hash` of each file, several at a time."""
+    max_pixels = run.config.data.get(
+        "max_image_pixels", MAX_PIXELS
+    )  # older runs have no such field
     hashes = []
     with ThreadPoolExecutor(os.cpu_count()) as threads, ImageProgress(what, len(paths)) as progress:
-        for image_hash in threads.map(difference_hash, paths):
+        for image_hash in threads.map(lambda path: difference_hash(path, max_pixels), paths):
             hashes.append(image_hash)
             progress.at(len(hashes))
     return hashes

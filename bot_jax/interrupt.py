@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
+from bot_jax.processes import StopSignal, are_several
+
 
 class Interrupted(Exception):
     """A run stopped because a signal asked it to; what is needed to go on was saved.
@@ -22,9 +24,9 @@ def catch_signals() -> Iterator[Callable[[], int]]:
     """Within this context SIGTERM and SIGINT are noted instead of ending the process.
 
     Yields:
-      A function that returns the number of the first signal received, or 0. A second SIGINT
-      ends the process at once, with exit code 130; a checkpoint being written is then
-      incomplete and the one before it counts.
+      A function that returns the number of the signal to stop for, or 0, see
+      `processes.StopSignal`. A second SIGINT ends the process at once, with exit code 130; a
+      checkpoint being written is then incomplete and the one before it counts.
     """
     received = []
 
@@ -32,10 +34,14 @@ def catch_signals() -> Iterator[Callable[[], int]]:
         if received and number == signal.SIGINT:
             os._exit(128 + number)
         received.append(number)
+        if number == signal.SIGINT and are_several():
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    # With several processes SIGTERM is left to JAX, which tells the others.
+    caught = (signal.SIGINT,) if are_several() else (signal.SIGTERM, signal.SIGINT)
+    old = {number: signal.signal(number, note) for number in caught}
     try:
-        yield lambda: received[0] if received else 0
+        yield StopSignal(lambda: received[0] if received else 0)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

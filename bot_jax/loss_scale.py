@@ -14,8 +14,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-# What the models may compute in; parameters are float32.
-COMPUTE = ("bfloat16", "float16", "float32")
 KINDS = ("dynamic", "none", "static")
 GROWTH_INTERVAL = 2000
 LARGEST = 2.0**24
@@ -23,7 +21,7 @@ LARGEST = 2.0**24
 
 @flax.struct.dataclass
 class LossScale:
-    """The scale (float32 scalar) and the finite steps since it last changed (int32 scalar)."""
+    """The scale (scalar, as the parameters) and finite steps since it changed (int32 scalar)."""
 
     scale: jax.Array
     good_steps: jax.Array
@@ -32,7 +30,7 @@ class LossScale:
 def initial_loss_scale(config):
     """The loss scale at the start: `config.loss_scale_value`, or 1 where the kind is "none"."""
     value = 1.0 if config.loss_scale == "none" else config.loss_scale_value
-    return LossScale(scale=jnp.float32(value), good_steps=jnp.int32(0))
+    return LossScale(scale=jnp.asarray(value, float), good_steps=jnp.int32(0))
 
 
 def update_loss_scale(state, finite, kind):

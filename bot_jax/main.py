@@ -6,10 +6,11 @@ python -m bot_jax.main --config configs/quickstart.py --workdir runs/quickstart
 import argparse
 import sys
 import time
-from pathlib import Path
+import traceback
 
+from bot_jax import processes
 from bot_jax.config import split_overrides
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, TrainingFailed
 from bot_jax.huge_pages import use_huge_pages
 
 _BEGAN = time.perf_counter()
@@ -24,6 +25,8 @@ The rows of a file that has some, such as configs/table6.py, are listed with
   python -m bot_jax.main --config configs/table6.py:help
 
 --config.dry_run=true compiles everything without data, and says what a run would take.
+
+A configuration is code: one from a stranger is a program, and to load it is to run it.
 
 A second start with the same --workdir goes on where the first one stopped.
 Exit codes: 0 done, 1 training failed, 2 wrong input, 130 or 143 stopped by a signal and saved.
@@ -41,7 +44,11 @@ def _parse(arguments):
     parser.add_argument(
         "--config", required=True, metavar="FILE.py[:ROW]", help="configuration file and its row"
     )
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="where results are written")
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="where results are written: a folder, or a URL such as s3://bucket/run",
+    )
     parser.add_argument(
         "--mode",
         choices=("train", "evaluate"),
@@ -54,6 +61,12 @@ def _parse(arguments):
         help="keep compiled programs there for the next start; 'off': keep none (default: "
         "~/.cache/bot_jax/compiled with an accelerator, off on a CPU, where it makes steps slower)",
     )
+    several = parser.add_argument_group(
+        "several processes", "under SLURM and Open MPI they find each other; see launch/README.md"
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is")
+    several.add_argument("--num-processes", type=int, metavar="N", help="of the run")
+    several.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
     flags, rest = parser.parse_known_args(arguments)
     return flags, split_overrides(parser, rest)
 
@@ -61,16 +74,34 @@ def _parse(arguments):
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags, overrides = _parse(arguments)
+    exit_code = 1
     try:
+        exit_code = _main(flags, overrides)
+    except Exception:
+        if not processes.are_several():
+            raise
+        traceback.print_exc()  # `leave` does not come back
+    finally:
+        processes.leave(exit_code)
+    return exit_code
+
+
+def _main(flags, overrides) -> int:
+    try:
+        processes.start(flags.coordinator, flags.num_processes, flags.process_id)
         # Imported late: --help and a wrong flag should not wait for JAX and TensorFlow.
         from bot_jax.config import load_config
+        from bot_jax.workdir import check_same_config
 
         if flags.config.endswith(":help"):
             from bot_jax.recipes import help_text
 
             print(help_text(flags.config.removesuffix(":help")))
             return 0
-        config = load_config(flags.config, overrides)
+        with processes.together():
+            config = load_config(flags.config, overrides)
+        with processes.together():
+            check_same_config(config)
         if config.dry_run:
             if flags.mode == "evaluate":
                 raise InputError("config.dry_run is for --mode train; it compiles both steps.")
@@ -82,10 +113,12 @@ def main(arguments=None) -> int:
             raise InputError("--workdir DIR is missing: the folder where results are written.")
         return _run(flags, config)
     except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        if processes.is_primary() or not isinstance(error, processes.AgreedError):
+            print(f"{processes.name()}Error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # outside training, which saves first
         print("Stopped.", file=sys.stderr)
+        processes.leave(130, agreed=False)
         return 130
 
 
@@ -93,20 +126,23 @@ def _run(flags, config):
     from bot_jax import evaluate, results, train
     from bot_jax.compile_cache import use_compile_cache
     from bot_jax.interrupt import Interrupted
+    from bot_jax.remote import NotSent, local_workdir
 
     use_compile_cache(flags.compile_cache)
     try:
-        if flags.mode == "evaluate":
-            result, file = evaluate.evaluate_checkpoint(config, flags.workdir)
-        else:
-            result, file = train.train(config, flags.workdir, _BEGAN), flags.workdir / "result.json"
-    except train.TrainingFailed as error:
-        print(f"Error: {error}", file=sys.stderr)
+        with local_workdir(flags.workdir) as workdir:
+            if flags.mode == "evaluate":
+                result, file = evaluate.evaluate_checkpoint(config, workdir)
+            else:
+                result, file = train.train(config, workdir, _BEGAN), workdir / "result.json"
+    except (TrainingFailed, NotSent) as error:
+        print(f"{processes.name()}Error: {error}", file=sys.stderr)
         return 1
     except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
+        if processes.is_primary():
+            print(stopped, file=sys.stderr)
         return stopped.exit_code
-    results.print_result(result, file)
+    results.print_result(result, f"{flags.workdir.rstrip('/')}/{file.name}")
     return 0
 
 

@@ -21,9 +21,11 @@ def zero_metrics():
     gradient_norm: sum over steps. steps, skipped: numbers of steps, and of those skipped because a
     gradient was not finite. bad_step: the first step, counted from 1, that must stop the run, or 0.
     loss_scale, learning_rate: those of the last step.
+
+    Numbers of steps are int32, the others float32 (float64 in such a run).
     """
     names = (*SUMS, "count", "labelled", "gradient_norm", "loss_scale", "learning_rate")
-    zeros = {name: np.float32(0) for name in names}
+    zeros = dict.fromkeys(names, np.zeros((), jax.dtypes.canonicalize_dtype(float)))
     return zeros | {name: np.int32(0) for name in ("steps", "skipped", "bad_step")}
 
 
@@ -33,8 +35,8 @@ def add_metrics(state, sums, gradient_norm, learning_rate, finite, policy):
     Args:
       state: before the step.
       sums: over the step's examples: those of `SUMS`, count and labelled.
-      gradient_norm: float32 scalar.
-      learning_rate: float32 scalar.
+      gradient_norm: scalar.
+      learning_rate: scalar.
       finite: bool scalar; a step that is not finite is in no sum but its own.
       policy: `config.precision`.
     """
@@ -52,7 +54,7 @@ def add_metrics(state, sums, gradient_norm, learning_rate, finite, policy):
         "steps": old["steps"] + 1,
         "skipped": old["skipped"] + ~finite,
         "loss_scale": state.loss_scale.scale,
-        "learning_rate": jnp.float32(learning_rate),
+        "learning_rate": jnp.asarray(learning_rate, float),
         "bad_step": jnp.where(old["bad_step"] > 0, old["bad_step"], bad),
     }
 

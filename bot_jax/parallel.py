@@ -172,8 +172,14 @@ def eval_batch_like(image_size: int, layout: Layout) -> dict:
 
 
 def replicate(tree, layout: Layout):
-    """Copies a pytree to every device."""
-    return jax.device_put(tree, NamedSharding(layout.mesh, P()))
+    """Copies a pytree, which is the same in all processes, to every device."""
+    sharding = NamedSharding(layout.mesh, P())
+    if not sharding.is_fully_addressable:
+        tree = jax.device_get(tree)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+        )
+    return jax.device_put(tree, sharding)
 
 
 def replicated_like(tree, layout: Layout):

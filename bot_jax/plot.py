@@ -17,23 +17,28 @@ example:
 Solid lines are evaluations, dotted ones training (under mixup, the weight of the predicted class),
 dashed ones (train_clean) training images seen as in an evaluation.
 """
+_EVERY_LINE = {"step", "epoch", "split"}
 _STYLES = {"train": {"ls": ":", "lw": 1.2}, "train_clean": {"ls": "--", "lw": 1.2}}
-_PANELS = (("loss", "loss (nats)"), ("top1", "top-1 (%)"), ("learning_rate", "learning rate"))
+PANELS = (("loss", "loss (nats)"), ("top1", "top-1 (%)"), ("learning_rate", "learning rate"))
 
 
 def read_metrics(directory: Path) -> list[dict]:
-    """The lines of a run's metrics.jsonl.
+    """The lines of a run's metrics.jsonl, without a last one that is not written to its end.
 
     Raises:
       InputError: there are none, or one cannot be read.
     """
     file = directory / "metrics.jsonl"
     try:
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        # The run may be writing a line, or have been killed in the middle of one.
+        whole, _, _ = file.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
     except OSError as error:
         raise InputError(f"{directory} is not the --workdir of a run: {error}") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{file} has a line that is not JSON: {error}") from error
+    if not all(isinstance(line, dict) and line.keys() >= _EVERY_LINE for line in lines):
+        raise InputError(f"{file} has a line without step, epoch and split: it is of no run.")
     if not lines:
         raise InputError(f"{file} is empty: the run has not logged anything yet.")
     return lines
@@ -51,8 +56,8 @@ def plot_runs(directories: list[Path], output: Path) -> None:
     from matplotlib import pyplot
 
     runs = [(directory.name, read_metrics(directory)) for directory in directories]
-    figure, axes = pyplot.subplots(1, len(_PANELS), figsize=(13, 3.8), layout="constrained")
-    for axis, (field, label) in zip(axes, _PANELS, strict=True):
+    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(13, 3.8), layout="constrained")
+    for axis, (field, label) in zip(axes, PANELS, strict=True):
         for i, (name, lines) in enumerate(runs):
             for split in dict.fromkeys(line["split"] for line in lines):
                 points = [

@@ -16,8 +16,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
+from bot_jax.data.sizes import MAX_PIXELS
 from bot_jax.errors import InputError
 
 _EPILOG = """\
@@ -34,7 +34,17 @@ _NAME = "images"
 _SEED = 0
 
 
-def prepare(source: Path, destination: Path, *, kind, max_side, per_file, on_bad_image) -> dict:
+def prepare(
+    source: Path,
+    destination: Path,
+    *,
+    kind,
+    max_side,
+    per_file,
+    on_bad_image,
+    max_pixels=MAX_PIXELS,
+    allow_outside=False,
+) -> dict:
     """Writes the records that are not there yet, and their description.
 
     Args:
@@ -44,6 +54,8 @@ def prepare(source: Path, destination: Path, *, kind, max_side, per_file, on_bad
       max_side: the longer side that images are shrunk to, in pixels; 0: as they are.
       per_file: examples of a file.
       on_bad_image: "error" or "skip".
+      max_pixels: an image that declares more is not decoded, as `config.data.max_image_pixels`.
+      allow_outside: whether a list may lead out of its folder, see `data/list_paths.py`.
 
     Returns:
       The manifest.
@@ -53,7 +65,7 @@ def prepare(source: Path, destination: Path, *, kind, max_side, per_file, on_bad
     """
     from bot_jax.progress import format_duration
 
-    splits = _open_splits(source, kind)
+    splits = _open_splits(source, kind, allow_outside)
     classes = next(iter(splits.values())).class_names
     manifest = {
         "options": {"max_side": max_side, "examples_per_file": per_file, "bad": on_bad_image},
@@ -76,7 +88,7 @@ def prepare(source: Path, destination: Path, *, kind, max_side, per_file, on_bad
         if entry and _size(destination / file) == entry["bytes"]:
             continue
         manifest["files"][file] = _write_file(
-            destination / file, splits[name], rows, max_side, on_bad_image
+            destination / file, splits[name], rows, max_side, on_bad_image, max_pixels
         )
         _write_manifest(destination, manifest)
         written += 1
@@ -112,11 +124,15 @@ def verify(destination: Path) -> int:
     return len(manifest["files"])
 
 
-def _open_splits(source: Path, kind: str) -> dict:
+def _open_splits(source: Path, kind: str, allow_outside: bool) -> dict:
     """Split -> `Source`, of all splits that there are."""
+    from ml_collections import ConfigDict
+
     from bot_jax.data import folder, list_file
 
-    config = SimpleNamespace(path=str(source))
+    config = ConfigDict({"path": str(source), "options": {}})
+    if kind == "list":
+        config.options.allow_outside = allow_outside
     if not source.is_dir():
         raise InputError(f"{source} is not a folder.")
     make = {"folder": folder.make, "list": list_file.make}[kind]
@@ -147,7 +163,7 @@ def _rows_of_files(num_examples: int, per_file: int) -> list:
     return [order[i : i + per_file] for i in range(0, num_examples, per_file)]
 
 
-def _write_file(path: Path, split, rows, max_side, on_bad_image) -> dict:
+def _write_file(path: Path, split, rows, max_side, on_bad_image, max_pixels) -> dict:
     """Writes one file, reads it again, and gives it its name. Returns its entry in the manifest."""
     from bot_jax.data.shrink import shrink
     from bot_jax.data.tensorflow_cpu import tf
@@ -157,7 +173,7 @@ def _write_file(path: Path, split, rows, max_side, on_bad_image) -> dict:
             encoded, label = (x.numpy() for x in split.read(int(row)))
         except tf.errors.OpError as error:
             return b"", error.message.split("; ")[-1]
-        image, reason = shrink(encoded, max_side)
+        image, reason = shrink(encoded, max_side, max_pixels)
         if reason:
             return b"", reason
         name = os.fsencode(split.describe(int(row)).rsplit("/", 1)[-1])
@@ -277,10 +293,22 @@ def _parse(arguments):
     )
     parser.add_argument("--examples-per-file", type=int, default=1024, metavar="N", help="(1024)")
     parser.add_argument("--on-bad-image", choices=("error", "skip"), default="error")
+    parser.add_argument(
+        "--max-image-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"an image that declares more is not decoded ({MAX_PIXELS})",
+    )
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="let lists lead out of their folder"
+    )
     parser.add_argument("--verify", action="store_true", help="compare DST with its checksums")
     flags = parser.parse_args(arguments)
     if flags.max_side < 0 or flags.examples_per_file < 1:
         parser.error("--max-side must be at least 0 and --examples-per-file at least 1")
+    if not 1 <= flags.max_image_pixels <= MAX_PIXELS:
+        parser.error(f"--max-image-pixels must be from 1 to {MAX_PIXELS}")
     return flags
 
 
@@ -298,6 +326,8 @@ def main(arguments=None) -> int:
             max_side=flags.max_side,
             per_file=flags.examples_per_file,
             on_bad_image=flags.on_bad_image,
+            max_pixels=flags.max_image_pixels,
+            allow_outside=flags.allow_outside,
         )
     except (InputError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)

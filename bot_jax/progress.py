@@ -89,10 +89,11 @@ class Stopwatch:
 class ProgressLine:
     """A live line on a terminal; plain lines elsewhere, one whenever there is news."""
 
-    def __init__(self, total_steps: int, start_step: int):
-        self._total = total_steps
+    def __init__(self, total_steps: int, start_step: int, stream=None):
+        """`stream`: where it is written; default standard output."""
+        self._total, self._stream = total_steps, stream or sys.stdout
         self._live = None
-        console = Console(file=sys.stdout)
+        console = Console(file=self._stream)
         if console.is_terminal:
             # On a narrow terminal the end of the line is cut; rather that than the time left.
             bar = (BarColumn(20),) if console.width >= 150 else ()
@@ -111,14 +112,14 @@ class ProgressLine:
         if self._live:
             self._live.update(self._task, text=text)
         else:
-            print(text, flush=True)
+            print(text, file=self._stream, flush=True)
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         if self._live:
             self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
-            print(text, flush=True)
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Ends the live line."""
@@ -133,9 +134,12 @@ _NEWS_EVERY = 10.0
 class ImageProgress:
     """Says how many images are done and how long the others will take. Use as a context manager."""
 
-    def __init__(self, what: str, total: int):
-        """`what` is done with them, such as "predicted", and how many there are."""
-        self._what, self._total, self._line = what, total, ProgressLine(total, 0)
+    def __init__(self, what: str, total: int, stream=None):
+        """`what` is done with them, such as "predicted", how many there are, and where to say it.
+
+        `stream` is standard output by default.
+        """
+        self._what, self._total, self._line = what, total, ProgressLine(total, 0, stream)
         self._began = self._said = time.perf_counter()
 
     def __enter__(self):

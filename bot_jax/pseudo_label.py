@@ -8,6 +8,7 @@ The loop, for data of config.data.source = folder or list:
     2. Label images:      python -m bot_jax.pseudo_label runs/1 more_images labelled/1
     3. Train on both:     python -m bot_jax.main --config mine.py --workdir runs/2 \
                               --config.data.source=list --config.data.path=labelled/1 \
+                              --config.data.options.allow_outside=true \
                               --config.pretrained=runs/1
     4. Label again:       python -m bot_jax.pseudo_label runs/2 more_images labelled/2
 
@@ -21,7 +22,8 @@ more.) Left out are near duplicates (data/perceptual_hash.py) of the run's evalu
 those in --against, without which the next run would be tested on what it learnt, and near
 duplicates of images that are kept already. A background class is never given.
 
-OUTPUT is a new folder that config.data.source = list reads:
+OUTPUT is a new folder that config.data.source = list reads. The images stay where they are, so that
+its lists lead out of it; config.data.options.allow_outside permits that:
 
     train.txt             the run's labelled training images, then the new ones
     validation.txt        the run's evaluation images, with the labels that they have
@@ -49,11 +51,13 @@ _EPILOG = """\
 example:
   python -m bot_jax.pseudo_label runs/1 more_images labelled/1
   python -m bot_jax.main --config mine.py --workdir runs/2 --config.data.source=list \\
-      --config.data.path=labelled/1 --config.pretrained=runs/1
+      --config.data.options.allow_outside=true --config.data.path=labelled/1 \\
+      --config.pretrained=runs/1
   python -m bot_jax.pseudo_label runs/2 more_images labelled/2     and so on
 
 OUTPUT is a new folder that config.data.source=list reads: the run's training images and the newly
-labelled ones (train.txt), its evaluation images (validation.txt), and report.json.
+labelled ones (train.txt), its evaluation images (validation.txt), and report.json. The images stay
+where they are, outside of it, which config.data.options.allow_outside permits.
 """
 
 
@@ -141,8 +145,8 @@ def pseudo_label(
     chosen, left_out = choose(
         labels,
         confidence,
-        hash_files([new[i] for i in sure], "hashed"),
-        hash_files([path for path, _ in run.validation] + not_to_learn, "compared with"),
+        hash_files([new[i] for i in sure], "hashed", run),
+        hash_files([path for path, _ in run.validation] + not_to_learn, "compared with", run),
         per_class=per_class,
         distance=distance,
     )
@@ -196,7 +200,8 @@ def _print_report(report, run, output):
     print_table("Kept", [(name, f"{count:>9,}") for name, count in by_class])
     print(
         f"\nWrote {output}. Train on it with --config.data.source=list "
-        f"--config.data.path={output} --config.data.train_split=train "
+        f"--config.data.options.allow_outside=true --config.data.path={output} "
+        "--config.data.train_split=train "
         f"--config.data.eval_split=validation --config.pretrained={run}"
     )
 

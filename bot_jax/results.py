@@ -79,8 +79,8 @@ def _describe_rejection(found):
     return [("rejected", text)]
 
 
-def print_result(result: dict, file: Path) -> None:
-    """Prints the table that ends a run."""
+def print_result(result: dict, file: str) -> None:
+    """Prints the table that ends a run, and which file has the rest."""
     pace = result.get("images_per_second")
     skipped = len(result.get("skipped_images", ())) + result["skipped_in_evaluation"]
     rows = [
@@ -96,7 +96,7 @@ def print_result(result: dict, file: Path) -> None:
         ),
         *([("images/s", f"{pace:,.0f} in training")] if pace else []),
         *([("skipped", f"{skipped:,} images that cannot be decoded")] if skipped else []),
-        ("results", f"{file}"),
+        ("results", file),
     ]
     width = max(len(name) for name, _ in rows)
     print("\nResult")

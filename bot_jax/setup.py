@@ -15,10 +15,11 @@ from bot_jax.batch import check_augmentations
 from bot_jax.data.balance import Balance, balance_classes
 from bot_jax.data.pipeline import check_data_options
 from bot_jax.data.sample import sample_source
+from bot_jax.data.service import check_service
 from bot_jax.data.source import Source, make_source
 from bot_jax.data.unlabelled import check_unlabelled, with_unlabelled
 from bot_jax.errors import InputError, check_choice
-from bot_jax.loss_scale import COMPUTE, KINDS
+from bot_jax.loss_scale import KINDS
 from bot_jax.losses import distillation
 from bot_jax.losses.label_smoothing import FORMS
 from bot_jax.losses.registry import make_loss
@@ -32,6 +33,7 @@ from bot_jax.optim.linear_scaling import scaled_learning_rate
 from bot_jax.optim.no_bias_decay import decay_mask
 from bot_jax.optim.optimizer import make_optimizer
 from bot_jax.optim.schedule import make_schedule
+from bot_jax.precision import COMPUTE, set_precision
 from bot_jax.state import TrainState, create_state, variable_shapes
 from bot_jax.teacher import Teacher, make_teacher
 
@@ -105,6 +107,8 @@ def make_setup(
     _check_choices(config)
     check_data_options(config.data)
     check_unlabelled(config)
+    if trained:
+        check_service(config.data)
     layout = parallel.make_layout(
         config.batch_size,
         group_size=config.batch_norm.group_size,
@@ -255,6 +259,7 @@ def make_model(
       InputError: there is no such model, or an option does not fit it.
     """
     check_choice("config.precision.compute", config.precision.compute, COMPUTE)
+    set_precision(config.precision.compute)
     ours = {
         "num_classes": num_classes,
         "dtype": jnp.dtype(config.precision.compute),

@@ -9,7 +9,6 @@ applied to every image, whatever its `probability`; the last row is by chance as
 """
 
 import argparse
-import copy
 import dataclasses
 import sys
 from pathlib import Path
@@ -77,31 +76,24 @@ def make_rows(config, num_images: int, *, every: bool = False, epoch: float | No
       InputError: a value or a file of the user's is wrong.
     """
     from bot_jax.augment.registry import augmentations, chosen
+    from bot_jax.training_images import load_images, prepare_images
 
     known = augmentations()
     alone = {name: {} for name in known} if every else config.augment.to_dict()
     for on in ("pixels", "normalized", "batch"):
         chosen(alone, on)  # refuses what is wrong
     shown = [a for a in known.values() if a.name in alone]
-    view, batch, setup = _load(config, num_images)
+    view, batch, setup = load_images(config, num_images)
     epoch = config.epochs / 2 if epoch is None else epoch
     names = setup.source.class_names
 
     def row(title, details, augment):
-        images, captions = _prepare(config, setup, batch, augment, epoch)
+        images, captions = prepare_images(config, setup, batch, augment, epoch)
         return Row(title, details, images, [describe_label(c, names) for c in captions])
 
-    captions = [names[label] if label >= 0 else "(cannot be read)" for label in view["label"]]
-    data = config.data
-    if data.train_crop == "center":
-        crop = Row("center crop", ["of training too"], batch["image"], captions)
-    else:
-        details = [f"area {_text(data.crop_area)}", f"aspect ratio {_text(data.crop_aspect_ratio)}"]
-        crop = Row("random resized crop", details, batch["image"], captions)
-    rows = [Row("as they are", ["what an evaluation sees"], view["image"], captions), crop]
+    rows = first_rows(config.data, view, batch, names)
     for augmentation in shown:
-        options = augmentation.options | alone[augmentation.name]
-        details = [f"{name} {_text(value)}" for name, value in options.items()]
+        details = describe_options(augmentation, alone[augmentation.name])
         certain = alone[augmentation.name] | {"probability": 1.0}
         try:
             rows.append(row(augmentation.name, details, {augmentation.name: certain}))
@@ -115,63 +107,27 @@ def make_rows(config, num_images: int, *, every: bool = False, epoch: float | No
     return rows
 
 
+def first_rows(config_data, view, batch, class_names) -> list[Row]:
+    """The images as they are, and the crops of training; arguments: see `training_images.py`."""
+    labels = view["label"]
+    captions = [class_names[label] if label >= 0 else "(cannot be read)" for label in labels]
+    whole = Row("as they are", ["what an evaluation sees"], view["image"], captions)
+    if config_data.train_crop == "center":
+        return [whole, Row("center crop", ["of training too"], batch["image"], captions)]
+    area, aspect_ratio = _text(config_data.crop_area), _text(config_data.crop_aspect_ratio)
+    details = [f"area {area}", f"aspect ratio {aspect_ratio}"]
+    return [whole, Row("random resized crop", details, batch["image"], captions)]
+
+
+def describe_options(augmentation, given) -> list[str]:
+    """A line for each option of an `Augmentation`, with its default where `given` has no value."""
+    return [f"{name} {_text(value)}" for name, value in (augmentation.options | given).items()]
+
+
 def _text(value):
     if isinstance(value, tuple | list):
         return " to ".join(map(_text, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _load(config, num_images):
-    """The images as an evaluation sees them, as training crops them, and the parts of a run."""
-    import jax
-    import numpy as np
-    from ml_collections import ConfigDict
-
-    from bot_jax.data.pipeline import eval_batches, train_batches
-    from bot_jax.data.sample import sample_source
-    from bot_jax.data.source import make_source
-    from bot_jax.setup import make_setup
-
-    whole = make_source(config.data, config.data.train_split)
-    if whole.num_examples < num_images:
-        raise InputError(f"--images {num_images} are more than {whole.name} has.")
-    source = sample_source(whole, num_images)
-    # A run of one small batch on one device, of which the length in epochs stays.
-    small = ConfigDict(copy.deepcopy(config.to_dict()))
-    small.batch_size, small.accumulation = num_images, 1
-    small.data.balance, small.data.unlabelled, small.data.train_examples = "none", "", 0
-    small.distillation.teacher = ""  # which sees the same images
-    small.batch_norm.group_size = 4 if num_images % 4 == 0 else num_images
-    setup = make_setup(small, sources=(source, source), devices=jax.devices()[:1], trained=False)
-    rows = np.arange(num_images)
-    sizes = {"batch_size": num_images, "rows": rows}
-    (view,) = eval_batches(source, config.data, **sizes)
-    batch = next(train_batches(source, config.data, seed=config.seed, start_step=0, **sizes))
-    view, batch = (
-        {name: value[np.argsort(x["index"])] for name, value in x.items()} for x in (view, batch)
-    )
-    steps_per_epoch = max(whole.num_examples // config.batch_size, 1)
-    return view, batch, dataclasses.replace(setup, steps_per_epoch=steps_per_epoch)
-
-
-def _prepare(config, setup, batch, augment, epoch):
-    """uint8 images as the training step makes them, and their unsmoothed targets [n, K]."""
-    import jax
-    import numpy as np
-    from ml_collections import ConfigDict
-
-    from bot_jax.augment.normalize import MEAN, STANDARD_DEVIATION
-    from bot_jax.batch import prepare_batch
-
-    config = ConfigDict(copy.deepcopy(config.to_dict()))
-    config.augment = ConfigDict(augment)
-    step = round(epoch * setup.steps_per_epoch)
-    setup = dataclasses.replace(setup, mixing_steps=step + 1)
-    arrays = {name: batch[name] for name in ("image", "label", "sample_id")}
-    prepare = jax.jit(lambda arrays: prepare_batch(config, setup, arrays, step))
-    images, _, credit, _ = jax.device_get(prepare(arrays))
-    images = images * np.float32(STANDARD_DEVIATION) + np.float32(MEAN)
-    return np.rint(images).clip(0, 255).astype(np.uint8), credit
 
 
 _MARGIN, _LINE, _LABEL, _SMALLEST = 6, 15, 210, 112

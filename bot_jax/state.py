@@ -17,8 +17,8 @@ class TrainState:
 
     Attributes:
       step: int32, steps done.
-      params: float32 parameters.
-      batch_stats: float32 running statistics of batch norm.
+      params: parameters, float32 (float64 in such a run, and so what follows).
+      batch_stats: running statistics of batch norm, float32.
       opt_state: state of the optimiser.
       ema: moving average of {"params", "batch_stats"}, or None.
       loss_scale: `LossScale`.
@@ -37,10 +37,14 @@ class TrainState:
 
 
 def initial_variables(model, image_size: int, seed) -> dict:
-    """{"params", "batch_stats"} before training; `seed` is the run's, an array where traced."""
+    """{"params", "batch_stats"} before training; `seed` is the run's, an array where traced.
+
+    They are drawn in float32 whatever the model computes in.
+    """
     key = jax.random.fold_in(jax.random.key(seed), int(Purpose.INITIALIZATION))
     variables = model.init(key, jnp.zeros((1, image_size, image_size, 3)), train=False)
-    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+    variables = {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+    return jax.tree.map(lambda x: x.astype(float), variables)
 
 
 def variable_shapes(model, image_size: int) -> dict:

@@ -7,7 +7,8 @@ On every device at once:
     -> gradients, summed over micro-batches and devices -> optimiser -> new state
 
 Parameters and optimiser state are float32; the model computes in `config.precision.compute`;
-batch statistics, softmax and loss are float32. All randomness is keyed by sample id.
+batch statistics, softmax and loss are float32. All of it is float64 where the model computes in
+that, see precision.py. All randomness is keyed by sample id.
 """
 
 import inspect
@@ -34,7 +35,7 @@ from bot_jax.state import TrainState
 
 
 def _losses(config, loss, outputs, targets, present, teacher_logits):
-    """What is minimised, and its part against the labels, float32 [b] each."""
+    """What is minimised, and its part against the labels, [b] each."""
     logits, *auxiliary = outputs
     label_losses = losses = loss(logits, targets)
     for other in auxiliary:
@@ -102,7 +103,7 @@ def _sum_micro_batches(micro_batch_loss, layout, state, scale, batch, teacher_va
         return (gradients, batch_stats, jax.tree.map(jnp.add, sums, new_sums)), None
 
     gradients = jax.tree.map(jnp.zeros_like, params)
-    sums = parallel.per_device(dict.fromkeys(SUMS, jnp.float32(0)))
+    sums = parallel.per_device(dict.fromkeys(SUMS, jnp.zeros((), float)))
     carry = (gradients, parallel.per_device(state.batch_stats), sums)
     if layout.accumulation == 1:
         carry, _ = accumulate(carry, jax.tree.map(lambda x: x[0], batch))
@@ -169,8 +170,8 @@ def make_train_step(config, setup):
         )
         labels = batch["label"]
         sums |= {
-            "count": jnp.sum(_counts(labels, setup.teacher)).astype(jnp.float32),
-            "labelled": jnp.sum(labels >= 0).astype(jnp.float32),
+            "count": jnp.sum(_counts(labels, setup.teacher)).astype(float),
+            "labelled": jnp.sum(labels >= 0).astype(float),
         }
         gradients, batch_stats, sums = parallel.sum_over_devices((gradients, batch_stats, sums))
         batch_stats = jax.tree.map(lambda total: total / layout.mesh.size, batch_stats)

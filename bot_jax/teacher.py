@@ -4,14 +4,14 @@ import dataclasses
 from pathlib import Path
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bot_jax import export
-from bot_jax.checkpoint import shape_differences
+from bot_jax.classifier import build_model, check_weights
 from bot_jax.errors import InputError, check_choice
-from bot_jax.loss_scale import COMPUTE
-from bot_jax.models.registry import get_model
-from bot_jax.state import variable_shapes
+from bot_jax.precision import COMPUTE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,11 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
     if not distillation.teacher:
         return None
     check_choice("config.distillation.compute", distillation.compute, COMPUTE)
+    if distillation.compute == "float64" != config.precision.compute:
+        raise InputError(
+            "config.distillation.compute = 'float64' needs config.precision.compute=float64, which "
+            f"is {config.precision.compute!r}."
+        )
     path, wanted = Path(distillation.teacher), distillation.teacher_model
     if path.exists():
         weights = export.load_weights(path)
@@ -64,25 +69,21 @@ def make_teacher(config, class_names: tuple[str, ...], *, trained: bool = True) 
             f"config.distillation.teacher = {path} is a {weights.model}, but "
             f"config.distillation.teacher_model asks for {wanted}."
         )
-    dtype, num_classes = jnp.dtype(distillation.compute), len(class_names)
-    model = get_model(weights.model, num_classes=num_classes, dtype=dtype, **weights.options)
-    shapes = variable_shapes(model, weights.image_size)
+    what = f"config.distillation.teacher = {path}"
+    dtype = jnp.dtype(distillation.compute)
+    model, shapes = build_model(weights, len(class_names), dtype, what)
     identity = {"model": weights.model, "step": weights.step}
     if not trained:
         return Teacher(model, shapes, None, identity)
     if weights.class_names != class_names:
         raise InputError(
-            f"config.distillation.teacher = {path} knows {_few(weights.class_names)}; "
-            f"the data have {_few(class_names)}. They must be the same, in the same order."
+            f"{what} knows {_few(weights.class_names)}; the data have "
+            f"{_few(class_names)}. They must be the same, in the same order."
         )
-    differences = shape_differences(weights.variables, shapes, "the file", "the model")
-    if differences:
-        raise InputError(
-            f"The weights in {path} do not fit the model that they are said to be of:\n"
-            f"{differences}"
-        )
+    check_weights(weights, shapes, what)
     identity["checksum"] = export.checksum(weights.variables)
-    return Teacher(model, shapes, weights.variables, identity)
+    variables = jax.tree.map(lambda x, like: np.asarray(x, like.dtype), weights.variables, shapes)
+    return Teacher(model, shapes, variables, identity)
 
 
 def _few(names):

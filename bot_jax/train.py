@@ -1,41 +1,22 @@
-"""The training loop."""
+"""A training run, from its configuration and workdir to its result."""
 
 import contextlib
-import itertools
 import time
-from collections import deque
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
-from bot_jax import parallel, rejection, results, workdir
-from bot_jax.checkpoint import Checkpoints, has_checkpoint
+from bot_jax import parallel, processes, results, workdir
+from bot_jax.checkpoint import Checkpoints, SaveFailed, newest_step
+from bot_jax.data.fingerprint import fingerprint
 from bot_jax.describe import describe_model, describe_run
-from bot_jax.device_batches import device_batches, teacher_constants
-from bot_jax.diagnosis import diagnose
-from bot_jax.early import start_early
-from bot_jax.evaluate import evaluated_variables
-from bot_jax.interrupt import Interrupted, catch_signals
-from bot_jax.metrics import first_bad_step, means, zero_metrics
-from bot_jax.optim.feedback import after_evaluation, stops_early
+from bot_jax.errors import TrainingFailed
+from bot_jax.interrupt import catch_signals
 from bot_jax.pretrained import load_pretrained
-from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration, print_table
-from bot_jax.run_evaluation import RunEvaluation
-from bot_jax.setup import Setup, make_setup
-from bot_jax.step import make_train_step
-
-# Batches that are sent to the device ahead of the step that needs them.
-AHEAD = 2
-# Steps that the host may be ahead of the device: enough to keep it busy, few enough that
-# batches waiting on the device do not fill its memory.
-IN_FLIGHT = 4
-# Steps before an evaluation at which its first batch begins to be read.
-READ_EARLY = 8
-
-
-class TrainingFailed(Exception):
-    """The run cannot go on; what was saved before is intact. Exit code 1."""
+from bot_jax.progress import StartUp, print_table
+from bot_jax.setup import make_setup
+from bot_jax.training_loop import TrainingLoop
+from bot_jax.workdir_lock import lock_workdir
 
 
 def train(config, directory: Path, began: float | None = None) -> dict:
@@ -51,31 +32,27 @@ def train(config, directory: Path, began: float | None = None) -> dict:
 
     Raises:
       InputError: a value or a file of the user's is wrong.
-      TrainingFailed: the loss is no longer finite.
+      TrainingFailed: the loss is no longer finite, or the disk is full, or another process of
+        the run is gone.
       Interrupted: SIGTERM or SIGINT; the state was saved.
     """
     start_up = StartUp(time.perf_counter() if began is None else began)
     start_up.finished("imports")
-    workdir.check_workdir(directory, config)
-    finished = results.read(directory)
-    if finished:
-        print(f"This run is finished: {directory}/result.json has step {finished['step']:,}.")
-        return finished
-    setup = make_setup(config)
-    # A run that goes on has them in its checkpoint.
-    goes_on = has_checkpoint(directory / "checkpoints")
-    pretrained = None if goes_on else load_pretrained(config, setup)
-    workdir.write_config(directory, config)
-    workdir.write_class_names(directory, setup.source.class_names)
-    if setup.teacher:
-        workdir.check_teacher(directory, setup.teacher.identity)
-    print_table("Model", describe_model(setup))
-    print_table("Run", describe_run(config, setup))
-    if pretrained:
-        workdir.write_pretrained(directory, pretrained.report)
-        print_table("Pretrained weights", pretrained.describe())
-    start_up.finished("set-up")
-    with contextlib.ExitStack() as stack:
+    with _failures_in_words(directory), contextlib.ExitStack() as stack:
+        with processes.together():
+            workdir.check_workdir(directory, config)
+            finished = results.read(directory)
+            if finished:
+                print(
+                    f"This run is finished: {directory}/result.json has step {finished['step']:,}."
+                )
+                return finished
+            setup, pretrained = _prepare(config, directory, stack)
+        print_table("Model", describe_model(setup))
+        print_table("Run", describe_run(config, setup))
+        if pretrained:
+            print_table("Pretrained weights", pretrained.describe())
+        start_up.finished("set-up")
         signal_received = stack.enter_context(catch_signals())
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -89,273 +66,48 @@ def train(config, directory: Path, began: float | None = None) -> dict:
             drawn = setup.initial_state(pretrained and pretrained.variables)
             state = parallel.replicate(drawn, setup.layout)
         else:
-            state = checkpoints.restore(setup.state_shapes, setup.layout)
+            with processes.together():
+                state = checkpoints.restore(setup.state_shapes, setup.layout)
             print(f"Going on after step {checkpoints.latest_step:,}.", flush=True)
         start = checkpoints.latest_step or 0  # the weights may not be there yet
         start_up.finished("weights")
-        run = _Run(config, setup, directory, checkpoints, signal_received, start, start_up)
-        stack.callback(run.close)
-        return run.go(state)
+        loop = TrainingLoop(config, setup, directory, checkpoints, signal_received, start, start_up)
+        stack.callback(loop.close)
+        return loop.go(state)
 
 
-class _Run:
-    """The loop and what it keeps track of on the host."""
+def _prepare(config, directory, stack):
+    """Builds the parts of the run and takes the directory; nothing is written if this fails."""
+    setup = make_setup(config)
+    # A run that goes on has them in its checkpoint.
+    goes_on = newest_step(directory / "checkpoints") is not None
+    pretrained = None if goes_on else load_pretrained(config, setup)
+    stack.enter_context(lock_workdir(directory))
+    workdir.check_data(directory, fingerprint(setup.labelled_source))
+    if setup.teacher:
+        workdir.check_teacher(directory, setup.teacher.identity)
+    workdir.write_config(directory, config)
+    workdir.write_class_names(directory, setup.source.class_names)
+    if pretrained:
+        workdir.write_pretrained(directory, pretrained.report)
+    return setup, pretrained
 
-    def __init__(
-        self, config, setup: Setup, directory, checkpoints, signal_received, start, start_up
-    ):
-        self.config, self.setup, self.directory = config, setup, directory
-        self.checkpoints, self.signal_received = checkpoints, signal_received
-        self.start, self.start_up = start, start_up
-        self.last_step = setup.total_steps  # an earlier one where the run is stopped early
-        self.writer = workdir.MetricsWriter(directory, start)
-        self.progress = ProgressLine(setup.total_steps, start)
-        self.stopwatch = Stopwatch(start)
-        self.evaluation = RunEvaluation(config, setup)
-        self.in_flight = deque()  # (step, done) of the steps that may not be finished
-        self.rate_scale = 1.0  # by reductions on a plateau
-        self.waited = 0  # evaluations since the best one
-        self.unread = None  # (step, metrics on the device) that were not yet written
-        self.zeros = parallel.replicate(zero_metrics(), setup.layout)
-        self.skipped_images = workdir.read_skipped_images(directory)
 
-    def close(self):
-        self.progress.close()
-        self.writer.close()
-
-    def go(self, state):
-        config, setup = self.config, self.setup
-        train_step = make_train_step(config, setup)
-        constants = teacher_constants(setup)
-        evaluation = None
-        feedback = jax.device_get(state.feedback)
-        self.rate_scale = float(feedback.rate_scale)
-        if stops_early(feedback, config):  # only the result was missing
-            self.last_step = self.start
-        if self._evaluates(self.start) and feedback.evaluated_step < self.start:
-            # A signal came before the evaluation that was due at this step.
-            evaluation, state = self._evaluate(self.start, state)
-            self._save(self.start, state, evaluation)
-        if self.start < self.last_step:
-            self.progress.line("Compiling the training step ...")
-            batches = start_early(self._device_batches())
-            batch_like = parallel.train_batch_like(config.data.image_size, setup.layout)
-            train_step.lower(state, batch_like, *constants).compile()
-            self.start_up.finished("compilation")
-        self.stopwatch.restart(self.start)
-        for step in itertools.takewhile(self._goes_on_to, itertools.count(self.start + 1)):
-            started = time.perf_counter()
-            batch = next(batches)
-            self.stopwatch.waited(time.perf_counter() - started)
-            if step == self.start + 1:
-                self.start_up.finished("first batch")
-            state, done = train_step(state, batch, *constants)
-            self.in_flight.append((step, done))
-            if step == self.start + 1:
-                jax.block_until_ready(done)
-                self._started(step)
-            if any(self._evaluates(step + ahead) for ahead in range(READ_EARLY)):
-                self.evaluation.read_early()
-            if step % config.log_every_steps == 0 or step == self.last_step:
-                while self.unread is not None:
-                    self._wait_for_oldest()
-                state = self._take_out_metrics(step, state)
-            while self.in_flight and self._is_due(self.in_flight[0][1]):
-                self._wait_for_oldest()
-            if self._evaluates(step) or self._saves(step) or self.signal_received():
-                while self.in_flight:
-                    self._wait_for_oldest()
-                self._check(step, jax.device_get(state.metrics))
-                self.stopwatch.pause()
-                evaluation = None
-                if self._evaluates(step):
-                    evaluation, state = self._evaluate(step, state)
-                self._save(step, state, evaluation)
-                self.stopwatch.go_on()
-        self.checkpoints.wait()
-        return self._finish(state, evaluation)
-
-    def _goes_on_to(self, step):
-        return step <= self.last_step
-
-    def _take_out_metrics(self, step, state):
-        """Leaves the metrics to be written, and zeros in the state."""
-        # So that no step overwrites them before they are read, `IN_FLIGHT` steps from now. The
-        # next step donates its copy of the zeros.
-        self.unread = (step, state.metrics)
-        return state.replace(metrics=jax.tree.map(jnp.copy, self.zeros))
-
-    def _started(self, step):
-        self.start_up.finished("first step")
-        self.progress.line(str(self.start_up))
-        self.writer.write("timing", step, self._epoch(step), "start", self.start_up.scalars())
-        self.stopwatch.restart(step)
-
-    def _is_due(self, done):
-        return len(self.in_flight) > IN_FLIGHT or done.is_ready()
-
-    def _wait_for_oldest(self):
-        step, done = self.in_flight.popleft()
-        jax.block_until_ready(done)
-        self.progress.advance(step)
-        if self.unread is not None and step >= self.unread[0]:
-            self._write_metrics()
-
-    def _is_every(self, epochs, step):
-        if not step:
-            return False
-        steps = max(round(epochs * self.setup.steps_per_epoch), 1)
-        return step == self.last_step or (epochs > 0 and step % steps == 0)
-
-    def _evaluates(self, step):
-        return self._is_every(self.config.eval_every_epochs, step)
-
-    def _saves(self, step):
-        return self._is_every(self.config.checkpoint.every_epochs, step)
-
-    def _save(self, step, state, evaluation):
-        """Saves where it is time to, or where a signal asks for it: then this ends the run."""
-        stop = self.signal_received()
-        is_best = evaluation and self.config.early_stopping.enabled and self.waited == 0
-        if self._saves(step) or stop or is_best:
-            began = time.perf_counter()
-            self.checkpoints.save(step, state, evaluation)
-            standstill = {"seconds": time.perf_counter() - began}
-            self.writer.write("timing", step, self._epoch(step), "checkpoint", standstill)
-        if stop and not (evaluation and step == self.last_step):
-            self.checkpoints.wait()
-            raise Interrupted(
-                stop,
-                f"Stopped by a signal; saved after step {step:,} of {self.setup.total_steps:,}. "
-                "Run the same command again to go on.",
-            )
-
-    def _epoch(self, step):
-        return step / self.setup.steps_per_epoch
-
-    def _device_batches(self):
-        """Batches on the device, `AHEAD` of them sent before they are needed."""
-        batches = device_batches(self.config, self.setup, self.start, self._note_bad_images)
-        queue = deque()
-        for batch in itertools.islice(batches, self.setup.total_steps - self.start):
-            queue.append(batch)
-            if len(queue) > AHEAD:
-                yield queue.popleft()
-        yield from queue
-
-    def _note_bad_images(self, examples):
-        self.skipped_images |= set(map(self.setup.source.describe, examples))
-        workdir.write_skipped_images(self.directory, self.skipped_images)
-
-    def _check(self, step, metrics):
-        """Stops the run if a step since the last reading was not finite."""
-        bad_step = first_bad_step(step, metrics, self.config.precision.loss_scale)
-        if not bad_step:
-            return
-        saved = self.checkpoints.latest_step
-        where = f"the checkpoint of step {saved:,} is intact" if saved else "nothing was saved yet"
-        precision = self.config.precision
-        advice = "a smaller config.optimizer.base_learning_rate, a longer warmup"
-        if precision.compute == "float16":
-            advice += " or config.precision.loss_scale=dynamic"
+@contextlib.contextmanager
+def _failures_in_words(directory):
+    """Says of what may go wrong outside of the run what it means for the run."""
+    try:
+        yield
+    except (SaveFailed, OSError, jax.errors.JaxRuntimeError) as error:
+        lost = isinstance(error, jax.errors.JaxRuntimeError)
+        if lost and not processes.are_several():
+            raise
+        saved = newest_step(directory / "checkpoints")
+        where = f"The checkpoint of step {saved:,} is intact" if saved else "Nothing was saved yet"
+        what = {SaveFailed: "A checkpoint could not be written"}.get(type(error), "The run failed")
+        if lost:
+            what = "The step failed, perhaps since another process of the run ended"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TrainingFailed(
-            f"The loss or a gradient was not finite at step {bad_step:,} "
-            f"(epoch {self._epoch(bad_step):.2f}, "
-            f"learning rate {self.rate_scale * float(self.setup.schedule(bad_step - 1)):.6g}, "
-            f"loss scale {float(metrics['loss_scale']):g}); {where}. "
-            f"Try {advice}, in another --workdir."
-        )
-
-    def _write_metrics(self):
-        """Writes the metrics that were taken out of the state, and shows them."""
-        step, metrics = self.unread
-        self.unread = None
-        metrics = jax.device_get(metrics)
-        self._check(step, metrics)
-        epoch, scalars = self._epoch(step), means(metrics)
-        self.writer.write("metrics", step, epoch, "train", scalars)
-        pace, waiting = self.stopwatch.window(step)
-        timing = {"images_per_second": pace * self.config.batch_size, "data_wait": waiting}
-        self.writer.write("timing", step, epoch, "train", timing)
-        if self.config.precision.loss_scale == "none":
-            note = ""
-        else:
-            note = f"skipped {scalars['skipped_steps']}  scale {scalars['loss_scale']:g}  "
-        left = format_duration((self.setup.total_steps - step) / pace) if pace else "?"
-        self.progress.news(
-            f"epoch {epoch:.2f}/{self.config.epochs:g}  left {left}  "
-            f"loss {scalars['loss']:.4f}  top-1 {scalars['top1']:5.2f}  "
-            f"lr {scalars['learning_rate']:.5f}  {timing['images_per_second']:,.0f} images/s  "
-            f"waiting for data {waiting:.0%}  {note}step {step:,}/{self.setup.total_steps:,}"
-        )
-
-    def _evaluate(self, step, state):
-        """Evaluates; returns the result, or None where a signal came in between, and the state."""
-        result = self.evaluation.measure(state, keep_going=lambda: not self.signal_received())
-        if result is None:
-            return None, state
-        if not self.writer.was_evaluated(step):
-            for split, scalars in self.evaluation.by_split(result).items():
-                self.writer.write("metrics", step, self._epoch(step), split, scalars)
-        self.progress.line(f"epoch {self._epoch(step):.2f}  {self.evaluation.describe(result)}")
-        return result, self._feed_back(step, state, result["top1"])
-
-    def _feed_back(self, step, state, top1):
-        """Accounts for an evaluation, which may have the run end here."""
-        before = jax.device_get(state.feedback)
-        feedback = after_evaluation(before, step, top1, self.config)
-        if feedback.rate_scale != before.rate_scale:
-            self.progress.line(
-                f"epoch {self._epoch(step):.2f}  learning rate x {self.config.schedule.factor:g}: "
-                f"no better top-1 in {feedback.waited} evaluation(s)"
-            )
-        self.rate_scale, self.waited = float(feedback.rate_scale), int(feedback.waited)
-        state = state.replace(feedback=parallel.replicate(feedback, self.setup.layout))
-        if step < self.last_step and stops_early(feedback, self.config):
-            self.last_step = step
-            self.progress.line(
-                f"epoch {self._epoch(step):.2f}  stopped early after step {step:,} of "
-                f"{self.setup.total_steps:,}: no better top-1 than {feedback.best:.2f} % in "
-                f"{feedback.waited} evaluation(s)"
-            )
-            if int(state.metrics["steps"]) > 0:
-                state = self._take_out_metrics(step, state)
-                self.stopwatch.go_on()  # the evaluation is not a part of the last steps' time
-                self._write_metrics()
-        return state
-
-    def _go_back(self, state):
-        """The state with the weights of the best evaluation, and that step."""
-        step, own = self.checkpoints.best_step, evaluated_variables(state)
-        best = self.checkpoints.restore_variables(own, self.setup.layout, step)
-        self.progress.line(f"Going back to the weights of step {step:,}, the best.")
-        return state.replace(**best, ema=None), step
-
-    def _finish(self, state, evaluation):
-        stopped_early, more = self.last_step < self.setup.total_steps, {}
-        if stopped_early:
-            state, more["best_step"] = self._go_back(state)
-            evaluation = None
-        if evaluation is None:  # of other weights, or only the result was missing
-            evaluation = self.evaluation.measure(state)
-        clean = evaluation.get(workdir.TRAIN_CLEAN)
-        if clean is not None:
-            more["train_clean_top1"] = round(clean["top1"], 4)
-            self.progress.line(f"\n{diagnose(self.config, clean, evaluation).text}")
-        pace = self.stopwatch.pace() * self.config.batch_size
-        result = results.summary(
-            self.config,
-            evaluation,
-            devices=self.setup.layout.mesh.devices,
-            counts=self.setup.counts,
-            step=self.last_step,
-            epochs=self._epoch(self.last_step),
-            stopped_early=stopped_early,
-            # Without compiling, evaluating and saving; nothing where nothing was trained.
-            images_per_second=round(pace, 2) or None,
-            skipped_images=sorted(self.skipped_images),
-            **more,
-        )
-        result |= rejection.of_run(self.config, self.directory, evaluation, self.setup.num_classes)
-        results.write(self.directory, self.setup.source.class_names, result, evaluation)
-        return result
+            f"{what}: {reason}. {where}. Once the cause is mended, the same command goes on."
+        ) from error

@@ -1,11 +1,14 @@
 """What a run leaves behind, in its working directory.
 
 config.json            the resolved configuration
+data.json              what tells its training examples from others, see data/fingerprint.py
+run.lock               held by the run that is going on, see workdir_lock.py
 classes.json           the names of the classes, in the order of the logits
 metrics.jsonl          one object a line: step, epoch, split, and scalars; a function of
                        configuration and seed
 timing.jsonl           speed and waiting times, which are not
 checkpoints/           see checkpoint.py
+damaged_checkpoints/   those that could not be read, if any
 tensorboard/           the same scalars for TensorBoard
 result.json            the final evaluation
 pretrained.json        what the weights at the start were, where they were not drawn
@@ -28,7 +31,10 @@ import numpy as np
 
 from bot_jax import classes as per_class
 from bot_jax import config as configuration
+from bot_jax import processes
+from bot_jax.data import fingerprint
 from bot_jax.errors import InputError
+from bot_jax.processes import is_primary
 
 _VERSIONED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -41,7 +47,12 @@ MATRIX_CLASSES = 2000
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that it is, at any moment, either the old one or the new one."""
+    """Writes a file so that it is, at any moment, either the old one or the new one.
+
+    Of several processes only the primary one writes.
+    """
+    if not is_primary():
+        return
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
@@ -52,8 +63,11 @@ _MAY_CHANGE = (
     "checkpoint.keep_best",
     "checkpoint.keep_last",
     "data.background",
+    "data.max_image_pixels",
     "data.on_bad_image",
+    "data.options.allow_outside",
     "data.path",
+    "data.service",
     "data.unlabelled",
     "distillation.teacher",
     "imports",
@@ -79,17 +93,34 @@ def check_workdir(path: Path, config, only: str = "") -> None:
         return
     except OSError as error:
         raise InputError(f"--workdir {path} cannot be used: {error}") from error
-    changed = configuration.difference(old, configuration.to_json(config))
-    lines = [
-        f"  {field}: {before} -> {now}"
-        for field, (before, now) in changed.items()
-        if field not in _MAY_CHANGE and field.startswith(only)
-    ]
+    lines = _changes(old, configuration.to_json(config), only)
     if lines:
         changes = "\n".join(lines)
         raise InputError(
             f"--workdir {path} holds a run with another configuration:\n{changes}\n"
             "Use the same configuration to go on with it, or another --workdir."
+        )
+
+
+def _changes(old: str, new: str, only: str = "") -> list[str]:
+    return [
+        f"  {field}: {before} -> {now}"
+        for field, (before, now) in configuration.difference(old, new).items()
+        if field not in _MAY_CHANGE and field.startswith(only)
+    ]
+
+
+def check_same_config(config) -> None:
+    """Checks that the processes of a run have one configuration, but for where files are.
+
+    Raises:
+      InputError: this process has another one than the primary one has.
+    """
+    own = configuration.to_json(config)
+    if lines := _changes(processes.gather(own)[0], own):
+        changes = "\n".join(lines)
+        raise InputError(
+            f"{processes.name()}its configuration is not that of process 0:\n{changes}"
         )
 
 
@@ -161,6 +192,26 @@ def check_teacher(path: Path, teacher: dict) -> None:
         )
 
 
+def check_data(path: Path, now: dict) -> None:
+    """Writes data.json, or checks that a run goes on with the examples that it began with.
+
+    Args:
+      path: the directory.
+      now: `fingerprint.fingerprint` of the training split.
+
+    Raises:
+      InputError: they are other ones.
+    """
+    file = path / "data.json"
+    if not file.exists():
+        write_atomically(file, json.dumps(now, indent=0) + "\n")
+    elif differs := fingerprint.difference(_read_json(path, "data.json"), now):
+        raise InputError(
+            f"The training data are not those that the run in {path} began with:\n{differs}\n"
+            "Put them back as they were to go on with it, or use another --workdir."
+        )
+
+
 def write_pretrained(path: Path, report: dict) -> None:
     """Writes pretrained.json, see `pretrained.Pretrained.report`."""
     write_atomically(path / "pretrained.json", json.dumps(report, indent=2) + "\n")
@@ -184,7 +235,9 @@ class MetricsWriter:
         """Opens the files of a run that goes on after `resume_step`; later lines are dropped."""
         from bot_jax.data.tensorflow_cpu import tf
 
-        self._files, self._evaluated = {}, set()
+        self._files, self._evaluated, self._board = {}, set(), None
+        if not is_primary():
+            return
         for name in ("metrics", "timing"):
             file = path / f"{name}.jsonl"
             if file.exists():
@@ -204,7 +257,9 @@ class MetricsWriter:
         return step in self._evaluated
 
     def write(self, name: str, step: int, epoch: float, split: str, scalars: dict) -> None:
-        """Writes one line to NAME.jsonl ("metrics" or "timing")."""
+        """Writes one line to NAME.jsonl ("metrics" or "timing"), in the primary process."""
+        if not self._files:
+            return
         line = {"step": step, "epoch": round(epoch, 6), "split": split} | scalars
         self._files[name].write(json.dumps(line) + "\n")
         self._files[name].flush()
@@ -216,7 +271,8 @@ class MetricsWriter:
         """Closes all files."""
         for file in self._files.values():
             file.close()
-        self._board.close()
+        if self._board:
+            self._board.close()
 
 
 def _lines_until(file, step):
@@ -260,7 +316,9 @@ def write_class_results(path: Path, split: str, class_names, classes) -> None:
 
 
 def write_csv(file: Path, rows) -> None:
-    """Writes a table, at once."""
+    """Writes a table as `write_atomically` does."""
+    if not is_primary():
+        return
     temporary = file.with_name(file.name + ".tmp")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         csv.writer(stream).writerows(rows)

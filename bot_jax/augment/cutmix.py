@@ -36,11 +36,11 @@ def draw_box(key, height, width, alpha):
       int32 top, bottom, left, right; bottom and right are the first outside.
     """
     of_lambda, of_row, of_column = jax.random.split(key, 3)
-    side = jnp.sqrt(1 - jax.random.beta(of_lambda, alpha, alpha))
+    side = jnp.sqrt(1 - jax.random.beta(of_lambda, alpha, alpha, dtype=jnp.float32))
 
     def interval(of_center, length):
         half = (length * side).astype(jnp.int32) // 2
-        center = jax.random.randint(of_center, (), 0, length)
+        center = jax.random.randint(of_center, (), 0, length, jnp.int32)
         return jnp.maximum(center - half, 0), jnp.minimum(center + half, length)
 
     return *interval(of_row, height), *interval(of_column, width)

@@ -68,8 +68,8 @@ def mix(images, labels, rows: Rows, config_augment, *, draw, mixes, step):
     """Applies one of the augmentations of a batch to each group, or none.
 
     Args:
-      images: float32 [b, H, W, 3].
-      labels: list of float32 [b, ...], what is mixed as the images are: targets and the like.
+      images: float32 [b, H, W, 3], or float64.
+      labels: list of such [b, ...], what is mixed as the images are: targets and the like.
       rows: whose they are.
       config_augment: `config.augment`.
       draw: "group" or "batch", what gets an augmentation of its own.
@@ -91,7 +91,7 @@ def mix(images, labels, rows: Rows, config_augment, *, draw, mixes, step):
     else:
         (key,) = sample_keys(rows.seed, purpose_of("choice of mixing"), step[None])
         keys = jnp.broadcast_to(key, rows.ids.shape)
-    uniform = jax.vmap(jax.random.uniform)(keys)
+    uniform = jax.vmap(lambda key: jax.random.uniform(key, dtype=jnp.float32))(keys)
     new = [images, *labels]
     for (augmentation, options), (low, high) in zip(augmentations, limits, strict=True):
         given = {name: value for name, value in options.items() if name in augmentation.takes}

@@ -18,6 +18,7 @@ Mixing targets rather than losses makes mixup commute with label smoothing.
 """
 
 import jax
+import jax.numpy as jnp
 
 from bot_jax.augment.mixing import Rows, column
 from bot_jax.augment.registry import register_batch_augmentation
@@ -49,7 +50,7 @@ def mixup(images, rows: Rows, *, alpha=0.2, lambda_per="group", pairs="reverse")
     if alpha <= 0:
         raise InputError(f"config.augment.mixup.alpha = {alpha} must be above 0.")
     keys = rows.keys("mixup") if lambda_per == "group" else rows.keys_of_samples("mixup")
-    lambdas = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(keys)
+    lambdas = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha, dtype=jnp.float32))(keys)
 
     def mix(x):
         partner = rows.reverse(x) if pairs == "reverse" else rows.permute(x, "mixup_pairs")

@@ -15,4 +15,4 @@ STANDARD_DEVIATION = (58.393, 57.12, 57.375)
 
 def normalize(images):
     """Normalises float32 images [..., 3] from 0..255 by the paper's constants."""
-    return (images - jnp.asarray(MEAN)) / jnp.asarray(STANDARD_DEVIATION)
+    return (images - jnp.asarray(MEAN, jnp.float32)) / jnp.asarray(STANDARD_DEVIATION, jnp.float32)

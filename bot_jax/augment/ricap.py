@@ -37,10 +37,12 @@ def draw_patches(key, height, width, beta):
       int32 [4, 2] each, down and to the right, in the order of `PATCHES`.
     """
     of_sizes, of_offsets = jax.random.split(key)
-    image = jnp.array([height, width])
-    first = jnp.round(image * jax.random.beta(of_sizes, beta, beta, (2,))).astype(jnp.int32)
+    image = jnp.array([height, width], jnp.int32)
+    first = jnp.round(image * jax.random.beta(of_sizes, beta, beta, (2,), jnp.float32)).astype(
+        jnp.int32
+    )
     sizes = jnp.where(jnp.array(PATCHES, bool), image - first, first)
-    return sizes, jax.random.randint(of_offsets, (4, 2), 0, image - sizes + 1)
+    return sizes, jax.random.randint(of_offsets, (4, 2), 0, image - sizes + 1, jnp.int32)
 
 
 def _shifted(image, shift):

@@ -23,11 +23,11 @@ and it is not zero for a perfect one: it is a cross-entropy, not a divergence.
 """
 
 import jax
-import jax.numpy as jnp
 
 from bot_jax.errors import check_choice
 from bot_jax.losses.cross_entropy import cross_entropy
 from bot_jax.losses.symmetric_kl import symmetric_kl
+from bot_jax.models.groups import at_least_float32
 
 
 def _soft_cross_entropy(logits, teacher_logits):
@@ -47,12 +47,12 @@ def distillation_loss(logits, teacher_logits, temperature=20.0, form="cross_entr
       form: "cross_entropy" or "symmetric_kl", which l.
 
     Returns:
-      float32 [b].
+      float32 [b], or wider.
 
     Raises:
       InputError: unknown form.
     """
     check_choice("distillation form", form, FORMS)
     teacher_logits = jax.lax.stop_gradient(teacher_logits)
-    softened = (x.astype(jnp.float32) / temperature for x in (logits, teacher_logits))
+    softened = (x.astype(at_least_float32(x.dtype)) / temperature for x in (logits, teacher_logits))
     return temperature**2 * FORMS[form](*softened)

@@ -18,7 +18,6 @@ others by a finite gap, and the others are equal:
 import math
 
 import jax
-import jax.numpy as jnp
 
 from bot_jax.errors import check_choice
 
@@ -52,7 +51,7 @@ def smooth_labels(labels, num_classes, epsilon=0.1, form="uniform"):
       form: "uniform" or "paper".
 
     Returns:
-      float32 [b, K].
+      float32 [b, K], or float64 where that is JAX's default.
 
     Raises:
       InputError: unknown form.
@@ -62,6 +61,6 @@ def smooth_labels(labels, num_classes, epsilon=0.1, form="uniform"):
         on, off = 1.0 - epsilon + epsilon / num_classes, epsilon / num_classes
     else:
         on, off = 1.0 - epsilon, epsilon / (num_classes - 1)
-    one_hot = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-    counts = (labels >= 0).astype(jnp.float32)[:, None]
+    one_hot = jax.nn.one_hot(labels, num_classes, dtype=float)
+    counts = (labels >= 0).astype(float)[:, None]
     return counts * (off + (on - off) * one_hot)

@@ -6,9 +6,9 @@
     def my_loss(logits, targets, *, gamma=2.0):
         ...
 
-takes logits [b, K] of any precision and float32 targets [b, K], and returns the loss of each
-example, float32 [b]. Targets may be smoothed and mixed; a row of zeros, an image that does not
-count, must give 0. The keyword arguments are the options.
+takes logits [b, K] of any precision and targets [b, K], float32 or wider, and returns the loss of
+each example, float32 [b] or wider. Targets may be smoothed and mixed; a row of zeros, an image that
+does not count, must give 0. The keyword arguments are the options.
 """
 
 import importlib
@@ -40,7 +40,7 @@ def register_loss(name: str) -> Callable:
 
 
 def make_loss(config_loss) -> Callable:
-    """The loss of a configuration, a function (logits, targets) -> float32 [b].
+    """The loss of a configuration, a function (logits, targets) -> losses [b].
 
     Args:
       config_loss: `config.loss`: name and options.

@@ -19,6 +19,8 @@ the teacher rules out is corrected the more.
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.groups import at_least_float32
+
 
 def symmetric_kl(logits, other_logits):
     """The divergence of each example, in nats.
@@ -27,9 +29,10 @@ def symmetric_kl(logits, other_logits):
       logits, other_logits: float [b, K] of any precision; the order does not matter.
 
     Returns:
-      float32 [b].
+      float32 [b], or wider.
     """
     log_p, log_q = (
-        jax.nn.log_softmax(x.astype(jnp.float32), axis=-1) for x in (logits, other_logits)
+        jax.nn.log_softmax(x.astype(at_least_float32(x.dtype)), axis=-1)
+        for x in (logits, other_logits)
     )
     return jnp.sum((jnp.exp(log_p) - jnp.exp(log_q)) * (log_p - log_q), axis=-1) / 2

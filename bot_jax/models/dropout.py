@@ -29,9 +29,9 @@ def dropout(x: jax.Array, probability: float, keys, name: str) -> jax.Array:
     """
     if keys is None or probability == 0:
         return x
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - probability, x.shape[1:]))(
-        named_keys(keys, name)
-    )
+    kept = jax.vmap(
+        lambda key: jax.random.bernoulli(key, jnp.float32(1 - probability), x.shape[1:])
+    )(named_keys(keys, name))
     # In float32: 1 / (1 - p) rounded to a half type would change the mean.
     scaled = x.astype(at_least_float32(x.dtype)) / (1 - probability)
     return jnp.where(kept, scaled, 0).astype(x.dtype)

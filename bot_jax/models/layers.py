@@ -160,26 +160,17 @@ def _max_pool_forward(x, valid):
 
 
 def _max_pool_backward(valid, saved, dy):
-    dx = jax.lax.platform_dependent(
-        *saved,
-        dy,
-        cpu=partial(_max_pool_gradient_cpu, valid=valid),
-        default=lambda x, y, dy: jax.vjp(partial(_xla_max_pool, valid=valid), x)[1](dy)[0],
-    )
-    return (dx,)
+    """From the place of each window's maximum.
 
-
-_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _max_pool_gradient_cpu(x, y, dy, valid):
-    """From the place of each window's maximum: XLA's own form takes several times as long.
+    XLA's own form takes several times as long on a CPU. On a GPU it adds with atomics, in another
+    order each time, or where that is forbidden sorts all of `dy`.
 
     With padding, a pixel in an even row is in the middle row of one window; one in an odd row is in
     the last row of that window and in the first row of the next. Without, it is the other way
     round. So it is with columns, and there are four kinds of pixels, each a sum of shifted arrays,
     without zeros in between.
     """
+    x, y = saved
     (height, width), (rows, columns) = x.shape[1:3], y.shape[1:3]
     nowhere = jnp.int8(9)
     place = jnp.full(y.shape, nowhere)
@@ -202,7 +193,10 @@ def _max_pool_gradient_cpu(x, y, dy, valid):
         return jnp.stack(list(both), axis=3)
 
     dx = jnp.stack([pixels(even), pixels(odd)], axis=2)
-    return dx.reshape(x.shape[0], 2 * rows, 2 * columns, -1)[:, :height, :width]
+    return (dx.reshape(x.shape[0], 2 * rows, 2 * columns, -1)[:, :height, :width],)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _windows(x, valid):

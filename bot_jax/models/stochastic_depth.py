@@ -39,7 +39,7 @@ def drop_branch(branch: jax.Array, probability: float, keys, name: str) -> jax.A
     """
     if keys is None or probability == 0:
         return branch
-    survives = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - probability))(
+    survives = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(1 - probability)))(
         named_keys(keys, f"{name} stochastic depth")
     )
     survives = survives.reshape(-1, *(1 for _ in branch.shape[1:]))

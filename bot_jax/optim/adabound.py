@@ -96,7 +96,7 @@ def _bounded(config, keeps_largest, final_learning_rate, gamma, beta_1, beta_2, 
         m = optax.tree.update_moment(gradients, state.m, beta_1, 1)
         v = optax.tree.update_moment(gradients, state.v, beta_2, 2)
         largest = jax.tree.map(jnp.maximum, state.largest_v, v) if keeps_largest else None
-        t = count.astype(jnp.float32)
+        t = count.astype(float)
         step_size = learning_rate * jnp.sqrt(1 - beta_2**t) / (1 - beta_1**t)
         final = final_over_rate * learning_rate
         low, high = final * (1 - 1 / (gamma * t + 1)), final * (1 + 1 / (gamma * t))

@@ -13,5 +13,5 @@ import jax.numpy as jnp
 
 def cosine_decay(t, total_steps, peak):
     """Learning rate at batch t = 0 ... total_steps after the warmup; 0 from there on."""
-    fraction = jnp.minimum(jnp.asarray(t, jnp.float32) / total_steps, 1.0)
+    fraction = jnp.minimum(jnp.asarray(t, float) / total_steps, 1.0)
     return 0.5 * (1.0 + jnp.cos(jnp.pi * fraction)) * peak

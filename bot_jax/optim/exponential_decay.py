@@ -13,4 +13,4 @@ def exponential_decay(t, peak, factor, every, staircase=False):
     """Learning rate at batch t = 0, 1, ... after the warmup; `every` is a whole number of steps."""
     t = jnp.maximum(jnp.asarray(t), 0)
     times = t // every if staircase else t / every
-    return peak * jnp.float32(factor) ** times
+    return peak * jnp.asarray(factor, float) ** times

@@ -80,12 +80,12 @@ def after_step(feedback: Feedback, correct, count, finite, schedule) -> Feedback
 
     Args:
       feedback: that before it.
-      correct, count: float32 scalars, of how many examples the class was right, of how many. An
+      correct, count: scalars, of how many examples the class was right, of how many. An
         example that is mixed from two counts as the weight of the predicted class.
       finite: bool scalar, False for a step that is skipped and so says nothing.
       schedule: `config.schedule`.
     """
-    new = 1.0 - correct / jnp.maximum(count, 1.0)
+    new = jnp.float32(1.0 - correct / jnp.maximum(count, 1.0))
     error = ERROR_DECAY * feedback.error + (1.0 - ERROR_DECAY) * new
     error = jnp.where(finite & (count > 0), error, feedback.error)
     goes_on = feedback.warming_up & (error >= schedule.warmup_until_error)

@@ -99,7 +99,7 @@ def make_optimizer(config, mask, factors=None) -> optax.GradientTransformationEx
         factor 0 never changes. Default 1.
 
     Returns:
-      A transformation whose `update` takes `learning_rate`, a float32 scalar.
+      A transformation whose `update` takes `learning_rate`, a scalar.
 
     Raises:
       InputError: an optimiser or an option is not known, or has a wrong value.

@@ -11,5 +11,5 @@ import jax.numpy as jnp
 
 def polynomial_decay(t, total_steps, peak, end, power=1.0):
     """Learning rate at batch t = 0 ... total_steps after the warmup; `end` from there on."""
-    left = 1.0 - jnp.clip(jnp.asarray(t, jnp.float32) / total_steps, 0.0, 1.0)
+    left = 1.0 - jnp.clip(jnp.asarray(t, float) / total_steps, 0.0, 1.0)
     return (peak - end) * left**power + end

@@ -73,7 +73,7 @@ def exponential_rates(lowest: float, highest: float, steps: int):
     """The learning rate as a function of the step, which may be traced; see the module."""
 
     def schedule(step):
-        part = jnp.minimum(jnp.asarray(step, jnp.float32) / (steps - 1), 1.0)
+        part = jnp.minimum(jnp.asarray(step, float) / (steps - 1), 1.0)
         return lowest * jnp.exp(part * math.log(highest / lowest))
 
     return schedule

@@ -32,7 +32,7 @@ class _Run:
 
 
 def _constant(config, run, step):
-    return jnp.float32(run.peak)
+    return jnp.asarray(run.peak, float)
 
 
 def _cosine(config, run, step):
@@ -48,7 +48,7 @@ def _exponential(config, run, step):
 def _piecewise(config, run, step):
     boundaries = [run.steps(epoch) for epoch in config.boundaries_epochs]
     passed = jnp.sum(jnp.asarray(step) >= jnp.asarray(boundaries, jnp.int32))
-    return run.peak * jnp.asarray((1.0, *config.boundary_factors), jnp.float32)[passed]
+    return run.peak * jnp.asarray((1.0, *config.boundary_factors), float)[passed]
 
 
 def _polynomial(config, run, step):
@@ -90,8 +90,8 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
       epochs: length of the run in epochs, warmup included.
 
     Returns:
-      A function from a step, counted from 0, to a float32 learning rate. It can be traced. Feedback
-      from the run multiplies it: see `feedback.rate_factor`.
+      A function from a step, counted from 0, to a learning rate, of the dtype `float`. It can be
+      traced. Feedback from the run multiplies it: see `feedback.rate_factor`.
 
     Raises:
       InputError: unknown schedule or warmup, or values that do not fit each other.
@@ -115,7 +115,7 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
             warming = gradual_warmup(step, base, peak, warmup)
         else:
             warming = config.warmup_factor * peak
-        return jnp.where(step < warmup, warming, decay(config, run, step)).astype(jnp.float32)
+        return jnp.where(step < warmup, warming, decay(config, run, step)).astype(float)
 
     return schedule
 

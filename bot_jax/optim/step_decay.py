@@ -10,4 +10,4 @@ import jax.numpy as jnp
 def step_decay(step, peak, boundaries, factor=0.1):
     """``peak * factor ** (number of boundaries <= step)``; boundaries are steps from 0."""
     passed = jnp.sum(jnp.asarray(step) >= jnp.asarray(boundaries, jnp.int32))
-    return peak * jnp.float32(factor) ** passed
+    return peak * jnp.asarray(factor, float) ** passed

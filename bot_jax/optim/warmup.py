@@ -25,11 +25,11 @@ WARMUPS = ("constant", "gradual", "linear")
 
 def linear_warmup(step, peak, warmup_steps):
     """Learning rate at `step`, counted from 0 (batch i = step + 1); `peak` from batch m on."""
-    fraction = (jnp.asarray(step, jnp.float32) + 1.0) / max(warmup_steps, 1)
+    fraction = (jnp.asarray(step, float) + 1.0) / max(warmup_steps, 1)
     return peak * jnp.minimum(fraction, 1.0)
 
 
 def gradual_warmup(step, base, peak, warmup_steps):
     """Learning rate at `step`, counted from 0; `peak` from step m on."""
-    fraction = jnp.asarray(step, jnp.float32) / max(warmup_steps, 1)
+    fraction = jnp.asarray(step, float) / max(warmup_steps, 1)
     return base + (peak - base) * jnp.minimum(fraction, 1.0)

@@ -35,7 +35,7 @@ def add_decay(config, mask) -> optax.GradientTransformation:
 
 
 def penalty(params, config, mask):
-    """``weight_decay / 2 * sum w^2 + l1 * sum |w|``, a float32 scalar.
+    """``weight_decay / 2 * sum w^2 + l1 * sum |w|``, a scalar.
 
     Args:
       params: pytree of parameters.
