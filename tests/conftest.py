@@ -15,6 +15,11 @@ os.environ["XLA_FLAGS"] = (
 import pytest
 
 
+def pytest_addoption(parser):
+    """How many cases test_fuzz_images.py tries; test_fuzz_lists.py tries three quarters of it."""
+    parser.addoption("--fuzz-cases", type=int, default=2048, metavar="N", help="(2048)")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """A directory of real images for development; tests that need it are skipped without.
@@ -31,29 +36,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_model() -> str:
     """The name of a registered model that compiles in a second: convolution, batch norm, head."""
-    import flax.linen as nn
-    import jax.numpy as jnp
+    from bot_jax.extensions import import_extensions
 
-    from bot_jax.models.batch_norm import BatchNorm
-    from bot_jax.models.groups import BatchNormGroups
-    from bot_jax.models.layers import Conv, classifier, global_avg_pool
-    from bot_jax.models.registry import register_model
-
-    @register_model("tiny", input_size=8, description="for tests")
-    class Tiny(nn.Module):
-        num_classes: int = 10
-        dtype: type = jnp.float32
-        bn_groups: BatchNormGroups = BatchNormGroups()
-        batch_norm: bool = True
-
-        @nn.compact
-        def __call__(self, x, train):
-            init = nn.initializers.he_normal()
-            x = Conv(8, 3, init, stride=2, dtype=self.dtype, name="conv")(x)
-            if self.batch_norm:
-                x = BatchNorm(train=train, dtype=self.dtype, groups=self.bn_groups, name="bn")(x)
-            x = global_avg_pool(nn.relu(x))
-            return classifier(self.num_classes, init, self.dtype)(x)
+    # As a configuration imports it, so that one process registers it once.
+    import_extensions(str(Path(__file__).with_name("tiny_model.py")))
 
     return "tiny"
 
@@ -68,6 +54,14 @@ def make_tiny_config(tiny_model):
 def tiny_config(make_tiny_config):
     """A configuration of its own for a test to change."""
     return make_tiny_config()
+
+
+@pytest.fixture(scope="session")
+def color_run(make_tiny_config, tmp_path_factory):
+    """A finished run on files, with a background class; see `color_run.train_on_colors`."""
+    from color_run import train_on_colors
+
+    return train_on_colors(tmp_path_factory.mktemp("run"), make_tiny_config())
 
 
 def _tiny_config(tiny_model):

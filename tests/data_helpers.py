@@ -26,6 +26,8 @@ def data_config(**overrides) -> ConfigDict:
             "antialias": False,
             "apply_exif_orientation": False,
             "on_bad_image": "error",
+            "max_image_pixels": 178_956_970,
+            "options": {},
             "background": "",
             "shuffle_buffer": 16,
             "num_synthetic": 1280,

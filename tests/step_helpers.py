@@ -29,7 +29,7 @@ def parts(config, model, layout, teacher=None, mixing_steps=1000):
     """What the training step needs of a set-up."""
 
     def schedule(step):
-        return jnp.float32(0.1) / (1 + step)
+        return jnp.asarray(0.1, float) / (1 + step)
 
     return SimpleNamespace(
         model=model,
@@ -63,9 +63,7 @@ def run(
         accumulation=accumulation,
         devices=jax.devices()[:devices],
     )
-    dtype = {"float32": jnp.float32, "float16": jnp.float16, "bfloat16": jnp.bfloat16}[
-        config.precision.compute
-    ]
+    dtype = jnp.dtype(config.precision.compute)
     model = get_model(
         "tiny", num_classes=10, dtype=dtype, bn_groups=layout.batch_norm_groups, **options
     )

@@ -1,10 +1,13 @@
+import gc
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bot_jax import parallel
-from bot_jax.checkpoint import Checkpoints
+from bot_jax.checkpoint import DAMAGED, Checkpoints, load_arrays, newest_step
 from bot_jax.errors import InputError
 
 
@@ -101,3 +104,70 @@ def test_a_write_that_was_cut_off_does_not_count(tmp_path, layout):
     (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step == 1
+
+
+def truncated(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]
+
+
+# A reading that fails leaves coroutines of Orbax's behind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("damage", [truncated, flipped])
+def test_a_damaged_file_never_changes_what_comes_back(tmp_path, layout, damage, caplog):
+    whole = tmp_path / "whole"
+    values = np.random.default_rng(0).standard_normal((40, 50)).astype(np.float32)
+    states = {
+        step: parallel.replicate({"params": step * values, "step": np.int32(step)}, layout)
+        for step in (1, 2)
+    }
+    with Checkpoints(whole / "checkpoints", keep_last=2) as checkpoints:
+        for step, state in states.items():
+            checkpoints.save(step, state)
+    newest = whole / "checkpoints" / "2"
+    files = [path.relative_to(whole) for path in newest.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    fell_back = 0
+    for number, file in enumerate(files):
+        run = tmp_path / str(number)
+        shutil.copytree(whole, run)
+        (run / file).write_bytes(damage((run / file).read_bytes() or b"x"))
+        with Checkpoints(run / "checkpoints", keep_last=2) as checkpoints:
+            restored = checkpoints.restore(states[1], layout)
+            step = checkpoints.latest_step
+        assert restored["step"] == step, file
+        np.testing.assert_array_equal(restored["params"], step * values, err_msg=str(file))
+        assert (run / DAMAGED / "2").is_dir() == (step == 1)
+        fell_back += step == 1
+        gc.collect()
+    assert fell_back >= 2  # of the files with arrays at least
+    assert caplog.text.count("is damaged") == fell_back
+
+
+def test_all_checkpoints_damaged_is_an_error_and_changes_nothing(tmp_path, layout):
+    with Checkpoints(tmp_path / "checkpoints", keep_last=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state_of(step, layout))
+    for step in "12":
+        shutil.rmtree(tmp_path / "checkpoints" / step / "default")
+    with (
+        Checkpoints(tmp_path / "checkpoints", keep_last=2) as checkpoints,
+        pytest.raises(InputError, match=r"No checkpoint in .* can be read:\n  step 2: "),
+    ):
+        checkpoints.restore(state_of(0, layout), layout)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "2"]
+
+
+def test_arrays_as_they_were_saved(tmp_path, layout):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state_of(3, layout))
+    arrays = load_arrays(tmp_path, 3)
+    assert arrays.keys() == {"params", "step"}
+    np.testing.assert_array_equal(arrays["params"], np.full((3, 2), 3.0))
+    assert newest_step(tmp_path) == 3
+    assert newest_step(tmp_path / "nothing") is None

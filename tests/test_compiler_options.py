@@ -12,8 +12,11 @@ def _no_cache(monkeypatch):
     monkeypatch.setattr(type(jax.config), "jax_compilation_cache_dir", None, raising=False)
 
 
-def test_nothing_for_accelerators():
-    assert compiler_options("cuda") == compiler_options("gpu") == {}
+def test_gpus_add_up_in_one_order_each_time():
+    options = {"xla_gpu_exclude_nondeterministic_ops": True}
+    assert compiler_options("cuda") == compiler_options("gpu") == options
+    assert jax.jit(lambda: 1, compiler_options=options)() == 1
+    assert compiler_options("tpu") == {}
 
 
 def test_what_is_given_is_accepted_and_gives_the_same_product():

@@ -145,3 +145,36 @@ def test_json_round_trip_and_difference():
     new = configuration.to_json(load("seed=3", "model.options.width=32"))
     changed = {"model.options.width": (16, 32), "seed": (0, 3)}
     assert configuration.difference(old, new) == changed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        (["augment.cutout=off"], ["augment.cutout=on"], {"augment.cutout": ("(not there)", {})}),
+        (["augment.mixup=on"], ["augment.mixup=off"], {"augment.mixup": ({}, "(not there)")}),
+        (
+            ["augment.mixup=on"],
+            ["augment.mixup.alpha=0.3"],
+            {"augment.mixup.alpha": ("(not there)", 0.3)},
+        ),
+        (
+            [],
+            ["optimizer.layer_rates.stage1=0.1"],
+            {"optimizer.layer_rates.stage1": ("(not there)", 0.1)},
+        ),
+    ],
+)
+def test_a_group_without_fields_is_a_difference(old, new, changed):
+    """That is what an augmentation with its defaults is."""
+    old, new = configuration.to_json(load(*old)), configuration.to_json(load(*new))
+    assert configuration.difference(old, new) == changed
+    backwards = {field: pair[::-1] for field, pair in changed.items()}
+    assert configuration.difference(new, old) == backwards
+
+
+def test_nothing_against_something_in_a_whole_group():
+    old, new = '{"augment": {}}', '{"augment": {"mixup": {}, "cutout": {"length": 8}}}'
+    missing = "(not there)"
+    changed = {"augment.cutout.length": (missing, 8), "augment.mixup": (missing, {})}
+    assert configuration.difference(old, new) == changed
+    assert configuration.flatten({"a": {"b": {}, "c": {"d": 1}}}) == {"a.b": {}, "a.c.d": 1}

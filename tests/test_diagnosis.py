@@ -35,6 +35,7 @@ def config():
     [
         (99.9, 80.0, 1000, "overfitting"),
         (60.0, 40.0, 1000, "overfitting"),  # low too, but the gap says more
+        (61.4, 52.6, 10_000, "underfitting"),  # a gap, but more is missing in training
         (96.0, 90.0, 50_000, "overfitting"),
         (95.0, 91.0, 50_000, "fits"),
         (93.0, 94.0, 1000, "fits"),

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from bot_jax import parallel, setup, train
+from bot_jax import parallel, setup, train, training_loop
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.interrupt import Interrupted
 
@@ -96,7 +96,7 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
 ):
     """The signal comes in step 22, so that its evaluation is due when the run goes on."""
     config = stopping_config(make_tiny_config)
-    make = train.make_train_step
+    make = training_loop.make_train_step
 
     def make_step(*arguments):
         train_step, calls = make(*arguments), iter(range(1, 1000))
@@ -110,7 +110,7 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
         return counting
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "make_train_step", make_step)
+        patch.setattr(training_loop, "make_train_step", make_step)
         with pytest.raises(Interrupted, match="saved after step 22 of 66"):
             train.train(config, tmp_path)
 
@@ -119,7 +119,7 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
 
     # The evaluation is written, but no state that knows of it.
     with monkeypatch.context() as patch:
-        patch.setattr(train._Run, "_device_batches", killed)
+        patch.setattr(training_loop.TrainingLoop, "_device_batches", killed)
         with pytest.raises(SystemError, match="killed"):
             train.train(config, tmp_path)
     assert lines(tmp_path)[-1]["split"] == "validation"
@@ -130,7 +130,7 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
     assert_same_run(config, tmp_path, stopped, result)
     # Where only the result is missing, nothing is trained.
     (tmp_path / "result.json").unlink()
-    monkeypatch.setattr(train._Run, "_device_batches", killed)
+    monkeypatch.setattr(training_loop.TrainingLoop, "_device_batches", killed)
     assert_same_run(config, tmp_path, stopped, train.train(config, tmp_path))
 
 

@@ -77,6 +77,11 @@ def test_max_pool_gives_the_gradient_to_the_first_maximum(height, width, valid):
     np.testing.assert_allclose(pull_back(jnp.asarray(dy, jnp.float32))[0], expected, atol=1e-6)
 
 
+def test_the_gradient_of_max_pool_adds_up_in_one_order():
+    gradient = jax.grad(lambda x: max_pool(x).sum())
+    assert "scatter" not in str(jax.make_jaxpr(gradient)(jnp.ones((1, 8, 8, 2))))
+
+
 @pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 9), (6, 9), (1, 1)])
 def test_avg_pool_counts_only_pixels_inside(height, width):
     x = np.random.default_rng(7).random((2, height, width, 3)).astype(np.float32)

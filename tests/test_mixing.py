@@ -110,7 +110,9 @@ def test_devices_do_not_change_what_is_mixed(monkeypatch):
     """Mixup, CutMix and RICAP; on 8 devices a group of 8 is on two of them."""
     # Numbers of the Beta distribution take many times as long to compile as all the rest.
     monkeypatch.setattr(
-        jax.random, "beta", lambda key, a, b, shape=(): jax.random.uniform(key, shape)
+        jax.random,
+        "beta",
+        lambda key, a, b, shape=(), dtype=float: jax.random.uniform(key, shape, dtype),
     )
     augment = of(mixup=0.3, cutmix=0.3, ricap=0.4)
     augment["mixup"] |= {"alpha": 2.0, "pairs": "permute"}

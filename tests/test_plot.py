@@ -30,13 +30,33 @@ def test_curves_of_two_runs(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [(None, "not the --workdir of a run"), ("", "is empty"), ("{", "not JSON")]
+    ("text", "words"),
+    [
+        (None, "not the --workdir of a run"),
+        ("", "is empty"),
+        ('{"step": 1, "epo', "is empty"),  # the first line is being written
+        ("{\n", "not JSON"),
+        (b"\xff\n", "not JSON"),
+        ("[1]\n", "without step, epoch and split"),
+        ('{"step": 1, "epoch": 1.0}\n', "without step, epoch and split"),
+    ],
 )
 def test_what_is_no_run_is_refused(tmp_path, capsys, text, words):
     if text is not None:
-        (tmp_path / "metrics.jsonl").write_text(text)
+        text = text.encode() if isinstance(text, str) else text
+        (tmp_path / "metrics.jsonl").write_bytes(text)
     assert plot.main([str(tmp_path), "--output", str(tmp_path / "x.png")]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_line_that_is_being_written_is_left_out(run):
+    file = run / "metrics.jsonl"
+    text = file.read_text()
+    lines = plot.read_metrics(run)
+    assert [line["step"] for line in lines] == [1, 2, 2, 2]
+    for end in ("{", '{"step": 3, "epoch": 1.5, "split": "tr', '{"step": 3, "loss": 1'):
+        file.write_text(text + end)
+        assert plot.read_metrics(run) == lines
 
 
 def test_an_output_that_cannot_be_written(run, tmp_path, capsys):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from bot_jax import export, parallel, train
+from bot_jax import export, parallel, train, training_loop
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.config import load_config
 from bot_jax.describe import describe_run
@@ -95,7 +95,7 @@ def test_the_same_classes_keep_the_classifier_and_all_starts_from_the_weights(
 
 def stop_at(monkeypatch, step):
     """Sends a signal while `step` runs."""
-    make = train.make_train_step
+    make = training_loop.make_train_step
 
     def make_step(*arguments):
         train_step = make(*arguments)
@@ -109,7 +109,7 @@ def stop_at(monkeypatch, step):
         counting.lower = train_step.lower
         return counting
 
-    monkeypatch.setattr(train, "make_train_step", make_step)
+    monkeypatch.setattr(training_loop, "make_train_step", make_step)
 
 
 def test_a_run_from_a_run_goes_on_without_it(

@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from data_helpers import data_config, encode, smooth_image
+from color_run import picture, write
+from data_helpers import data_config
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -15,7 +16,6 @@ from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
 from bot_jax.evaluate import evaluate_checkpoint
 from bot_jax.results import print_result
-from bot_jax.train import train
 
 # In 64 bits far from each other.
 HASHES = [int(h) for h in np.random.default_rng(0).integers(0, 2**63, 8)]
@@ -45,47 +45,9 @@ def test_near_duplicates_make_room_for_others():
     assert chosen == [1, 3]
 
 
-COLORS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (220, 40, 30)}
-
-
-def picture(color, seed, size=48):
-    """A coloured image with a pattern of its own."""
-    pattern = smooth_image(size, size, seed).astype(float)
-    return (0.75 * np.array(COLORS.get(color, (128, 128, 128))) + 0.25 * pattern).astype(np.uint8)
-
-
-def write(file, image, format="PNG", **options):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(encode(image, format, **options))
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, make_tiny_config):
-    """Three colours and a background of noise, learnt well by a small model in a second."""
-    root = tmp_path_factory.mktemp("run")
-    for k, color in enumerate(COLORS):
-        for i in range(12):
-            write(root / "data/train" / color / f"{i}.png", picture(color, 100 * k + i))
-        for i in range(4):
-            write(root / "data/validation" / color / f"{i}.png", picture(color, 100 * k + 50 + i))
-    for i in range(12):
-        split = "validation" if i < 4 else "train"
-        noise = np.random.default_rng(i).integers(0, 256, (48, 48, 3), np.uint8)
-        write(root / "other" / split / f"{i}.png", noise)
-    config = make_tiny_config()
-    config.augment = {}
-    config.epochs, config.batch_size, config.eval_batch_size = 60.0, 16, 16
-    config.batch_norm.group_size = 0
-    config.schedule.warmup_epochs = 1.0
-    config.label_smoothing.epsilon = 0.0
-    config.optimizer.base_learning_rate = 4.0
-    config.eval_every_epochs = config.checkpoint.every_epochs = 0.0
-    config.log_every_steps = 1000
-    config.data.source, config.data.path = "folder", str(root / "data")
-    config.data.background = str(root / "other")
-    result = train(config, root / "workdir")
-    assert result["top1"] > 90
-    return root, result
+def run(color_run):
+    return color_run
 
 
 def test_the_threshold_of_a_trained_run(run):
@@ -154,7 +116,12 @@ def test_lists_of_a_run(run, images, tmp_path, capsys):
     assert "predicted 10 of 10 images, 0:00 left" in printed
     assert f"--config.data.path={output}" in printed
 
-    train_source = make_source(data_config(source="list", path=str(output)), "train")
+    lists = data_config(source="list", path=str(output))
+    with pytest.raises(InputError, match=r"train.txt, line 1: .* it has '\.\.' in it"):
+        make_source(lists, "train")
+    assert "--config.data.options.allow_outside=true" in printed
+    lists.options.allow_outside = True
+    train_source = make_source(lists, "train")
     assert train_source.class_names == ("blue", "green", "red")
     assert np.bincount(train_source.labels).tolist() == [12, 13, 17]
     assert not (output / "train.txt").read_text().startswith("/")
@@ -165,7 +132,7 @@ def test_lists_of_a_run(run, images, tmp_path, capsys):
         expected = {"g": "green", "r": "red"}.get(path.split("/more/")[-1][0])
         expected = expected if "/more/" in path else path.split("/")[-2]
         assert train_source.class_names[int(which)] == expected
-    validation = make_source(data_config(source="list", path=str(output)), "validation")
+    validation = make_source(lists, "validation")
     assert validation.num_examples == 12
     with (output / "pseudo_labelled.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -203,6 +170,7 @@ def test_the_next_round_labels_anew(run, images, tmp_path):
     shutil.copytree(run[0] / "workdir", workdir)
     config = json.loads((workdir / "config.json").read_text())
     config["data"] |= {"source": "list", "path": str(tmp_path / "1")}
+    config["data"]["options"] = {"allow_outside": True}
     (workdir / "config.json").write_text(json.dumps(config))
     report = pseudo_label.pseudo_label(workdir, images, tmp_path / "2", threshold=0.6)
     assert (report["labelled"], report["already_labelled"]) == (36, 1)

@@ -167,7 +167,7 @@ def test_the_command(file, tmp_path, capsys):
     ("flags", "words"),
     [
         (["--images", "1"], "--images 1 must be at least 2"),
-        (["--images", "2000"], "--images 2000 are more than"),
+        (["--images", "2000"], "2000 images are more than"),
         (["--epoch", "-1"], "--epoch -1 must be at least 0"),
         (["--output", "sheet.text"], "sheet.text: the name must end as a picture's"),
         (["--output", "nowhere/sheet.png"], "nowhere/sheet.png cannot be written"),

@@ -167,7 +167,7 @@ def test_without_a_teacher_an_image_without_a_label_teaches_nothing(config, batc
 def test_mixed_images_count_as_their_parts_do(config, batch, teacher, monkeypatch):
     # Beta(1, 1) is uniform; its sampler takes many times as long to compile as all the rest.
     monkeypatch.setattr(
-        jax.random, "beta", lambda key, a, b, shape=(): jax.random.uniform(key, shape)
+        jax.random, "beta", lambda key, a, b, shape=(), **kw: jax.random.uniform(key, shape)
     )
     config.distillation.temperature = 1.0
     config.augment.mixup = {"alpha": 1.0}
@@ -226,7 +226,7 @@ def test_an_evaluation_counts_labelled_images_only(batch):
 
 
 def test_what_a_run_writes_is_a_mean_over_those_that_it_is_of(config):
-    from bot_jax import train
+    from bot_jax import training_loop
 
     metrics = zero_metrics() | {
         "loss": np.float32(70),
@@ -247,6 +247,6 @@ def test_what_a_run_writes_is_a_mean_over_those_that_it_is_of(config):
         _check=lambda step, metrics: None,
         _epoch=lambda step: step / 10,
     )
-    train._Run._write_metrics(run)
+    training_loop.TrainingLoop._write_metrics(run)
     scalars = written[0][-1]
     assert (scalars["loss"], scalars["label_loss"], scalars["top1"]) == (5.0, 2.0, 50.0)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bot_jax import config as configuration
-from bot_jax import parallel, setup, train
+from bot_jax import parallel, setup, train, training_loop
 from bot_jax.checkpoint import Checkpoints
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, TrainingFailed
 from bot_jax.interrupt import Interrupted
 
 
@@ -52,7 +52,7 @@ def uninterrupted(one_device, make_tiny_config, tmp_path_factory):
 
 def stop_at(monkeypatch, step, number=signal.SIGTERM):
     """Sends a signal while `step` runs."""
-    make = train.make_train_step
+    make = training_loop.make_train_step
 
     def make_step(*arguments):
         train_step = make(*arguments)
@@ -66,7 +66,7 @@ def stop_at(monkeypatch, step, number=signal.SIGTERM):
         counting.lower = train_step.lower
         return counting
 
-    monkeypatch.setattr(train, "make_train_step", make_step)
+    monkeypatch.setattr(training_loop, "make_train_step", make_step)
 
 
 def test_what_a_run_leaves_behind(config, uninterrupted):
@@ -110,7 +110,7 @@ def test_what_a_run_leaves_behind(config, uninterrupted):
 
 def test_nothing_but_batches_goes_to_the_device_while_training(config, tmp_path, monkeypatch):
     """And those are sent by name (`jax.device_put`), not found among a function's arguments."""
-    make, wait = train.make_train_step, train._Run._wait_for_oldest
+    make, wait = training_loop.make_train_step, training_loop.TrainingLoop._wait_for_oldest
 
     def make_step(*arguments):
         train_step = make(*arguments)
@@ -123,8 +123,10 @@ def test_nothing_but_batches_goes_to_the_device_while_training(config, tmp_path,
         return first_then_guarded
 
     waits = []
-    monkeypatch.setattr(train, "make_train_step", make_step)
-    monkeypatch.setattr(train._Run, "_wait_for_oldest", lambda run: waits.append(1) or wait(run))
+    monkeypatch.setattr(training_loop, "make_train_step", make_step)
+    monkeypatch.setattr(
+        training_loop.TrainingLoop, "_wait_for_oldest", lambda run: waits.append(1) or wait(run)
+    )
     try:
         result = train.train(config, tmp_path)
     finally:
@@ -149,6 +151,51 @@ def test_stop_and_resume_equals_no_stop(config, uninterrupted, tmp_path, monkeyp
     expected, found = state_of(config, directory), state_of(config, other)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def signal_once(monkeypatch, owner, name, number=signal.SIGTERM):
+    """Sends a signal when the function `name` of `owner` is called for the first time."""
+    function, sent = getattr(owner, name), []
+
+    def signalled(*arguments, **keywords):
+        if not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+        return function(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, signalled)
+
+
+# Checkpoints are due at steps 6, 12 and 18, evaluations at 11 and 22.
+@pytest.mark.parametrize(
+    ("during", "owner", "name", "step"),
+    [
+        ("compiling", training_loop, "start_early", 1),
+        ("an evaluation", training_loop.RunEvaluation, "measure", 11),
+        ("a save", Checkpoints, "save", 7),
+    ],
+)
+def test_a_signal_at_any_moment_ends_in_a_checkpoint_that_goes_on(
+    config, uninterrupted, tmp_path, monkeypatch, during, owner, name, step
+):
+    with monkeypatch.context() as patch:
+        signal_once(patch, owner, name)
+        with pytest.raises(Interrupted, match=f"saved after step {step} of 22") as stopped:
+            train.train(config, tmp_path)
+    assert stopped.value.exit_code == 143
+    train.train(config, tmp_path)
+    assert lines(tmp_path) == lines(uninterrupted[0]), during
+
+
+def test_a_signal_in_the_last_evaluation_leaves_only_that_to_do(
+    config, uninterrupted, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(config, "eval_every_epochs", 1.0)
+    with monkeypatch.context() as patch:
+        signal_once(patch, training_loop.RunEvaluation, "measure")
+        with pytest.raises(Interrupted, match="saved after step 22 of 22"):
+            train.train(config, tmp_path)
+    assert train.train(config, tmp_path)["top1"] == uninterrupted[1]["top1"]
 
 
 def test_a_run_with_a_teacher_goes_on_as_well_into_the_epochs_without_mixup(
@@ -194,7 +241,7 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_checkpoint(config, tmp
         return images, jax.numpy.where(bad, float("nan"), targets), *others
 
     monkeypatch.setattr(step, "prepare_batch", explode)
-    with pytest.raises(train.TrainingFailed) as failure:
+    with pytest.raises(TrainingFailed) as failure:
         train.train(config, tmp_path)
     message = str(failure.value)
     assert "not finite at step 14 (epoch 0.64" in message

@@ -21,6 +21,17 @@ def test_second_start_needs_the_same_configuration(tmp_path):
     workdir.check_workdir(run, config, only="model.")
 
 
+def test_a_second_start_with_another_augmentation_is_refused(tmp_path):
+    """Also with its defaults, which are a group without fields."""
+    workdir.write_config(tmp_path, ConfigDict({"augment": {}, "data": {"options": {}}}))
+    for augment in ({"cutout": {}}, {"cutout": {"length": 8}}):
+        config = ConfigDict({"augment": augment, "data": {"options": {}}})
+        with pytest.raises(InputError, match=r"augment\.cutout"):
+            workdir.check_workdir(tmp_path, config)
+    config = ConfigDict({"augment": {}, "data": {"options": {"allow_outside": True}}})
+    workdir.check_workdir(tmp_path, config)  # may change, and so may its group
+
+
 def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be used"):
