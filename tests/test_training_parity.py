@@ -1,0 +1,35 @@
+"""Training steps against the same recipe in PyTorch: recorded, and live where it is installed."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from training_parity import CASES, FILE, SHORT, Ours, compared, summary
+
+from bot_jax.precision import set_precision
+
+FAST = ("all",)
+CASES_MARKED = [
+    pytest.param(case, marks=() if case in FAST else pytest.mark.slow) for case in CASES
+]
+
+
+@pytest.fixture(autouse=True)
+def back_to_float32():
+    yield
+    set_precision("float32")
+
+
+@pytest.mark.parametrize("case", CASES_MARKED)
+def test_ten_steps_are_those_of_pytorch(case):
+    golden = np.array(json.loads(FILE.read_text())["goldens"][case])
+    found = np.array(summary(Ours(case, "float64").train(SHORT)))
+    np.testing.assert_allclose(found, golden, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_fifty_steps_are_those_of_pytorch(case):
+    assert compared(case, "float64", 50).max() <= 1e-5

@@ -1,0 +1,197 @@
+"""Training here and in plain PyTorch: the same weights, batches and lambdas.
+
+    python tests/training_parity.py            the table of docs/parity.md
+    python tests/training_parity.py --goldens  goldens/training.json
+
+Both need PyTorch. The digits at 16 pixels, batches of 32, a ResNet-20; each trick alone, then all.
+"""
+
+import dataclasses
+import itertools
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+from generated_weights import condensed
+
+from bot_jax import parallel
+from bot_jax.device_batches import device_batches
+from bot_jax.models.registry import get_model
+from bot_jax.rng import purpose_of, sample_keys
+from bot_jax.setup import make_setup
+from bot_jax.state import initial_variables
+from bot_jax.step import make_train_step
+from configs import quickstart
+
+FILE = Path(__file__).with_name("goldens") / "training.json"
+STEPS, SHORT = 50, 10
+BATCH, SIZE = 32, 16
+WARMUP, TOTAL = 22, 88  # half an epoch and two epochs, of 44 steps
+DECAY = 1e-2  # so that it shows within 50 steps
+PLAIN = {
+    "groups": 1,
+    "peak": 0.0125,  # 0.1 at a batch of 256, scaled
+    "weight_decay": 0.0,
+    "no_bias_decay": False,
+    "warmup": 0,
+    "total": TOTAL,
+    "cosine": False,
+    "epsilon": 0.0,
+    "form": "uniform",
+    "mixup": False,
+    "distillation": False,
+    "temperature": 20.0,
+}
+TRICKS = {
+    "Nesterov's momentum alone": {},
+    "batch-norm groups": {"groups": 2},
+    "weight decay": {"weight_decay": DECAY},
+    "no bias decay": {"weight_decay": DECAY, "no_bias_decay": True},
+    "warmup": {"warmup": WARMUP},
+    "cosine": {"cosine": True},
+    "label smoothing, eps / K": {"epsilon": 0.1},
+    "label smoothing, eps / (K - 1)": {"epsilon": 0.1, "form": "paper"},
+    "mixup": {"mixup": True, "groups": 2},
+    "distillation": {"distillation": True},
+}
+CASES = TRICKS | {
+    "all": {
+        **{"groups": 2, "weight_decay": DECAY, "no_bias_decay": True, "warmup": WARMUP},
+        **{"cosine": True, "epsilon": 0.1, "mixup": True, "distillation": True},
+    }
+}
+
+
+def recipe_of(case):
+    return PLAIN | CASES[case]
+
+
+def make_config(recipe, compute):
+    config = quickstart.get_config()
+    config.epochs = TOTAL / 44
+    config.batch_size = BATCH
+    config.batch_norm.group_size = BATCH // recipe["groups"]
+    config.data.image_size = config.data.eval_resize = SIZE
+    config.augment = {"mixup": {}} if recipe["mixup"] else {}
+    config.model.name, config.model.options = "resnet20_cifar", {}
+    config.precision.compute = config.distillation.compute = compute
+    config.label_smoothing.epsilon = recipe["epsilon"]
+    config.label_smoothing.form = recipe["form"]
+    config.optimizer.weight_decay = recipe["weight_decay"]
+    config.optimizer.no_bias_decay = recipe["no_bias_decay"]
+    config.schedule.name = "cosine" if recipe["cosine"] else "constant"
+    config.schedule.warmup_epochs = recipe["warmup"] / 44
+    return config
+
+
+def flat(tree):
+    return flatten_dict(jax.device_get(tree), sep="/")
+
+
+class Ours:
+    """The real path: set-up, batches from the host pipeline, the compiled step."""
+
+    def __init__(self, case, compute):
+        self.recipe = recipe_of(case)
+        self.config = make_config(self.recipe, compute)
+        self.setup = make_setup(self.config, devices=jax.devices()[:1])
+        if self.recipe["distillation"]:
+            dtype = np.dtype(compute)
+            model = get_model("resnet20_cifar", num_classes=10, dtype=dtype)
+            variables = jax.device_get(initial_variables(model, SIZE, seed=5))
+            self.setup = dataclasses.replace(
+                self.setup, teacher=SimpleNamespace(model=model, variables=variables)
+            )
+        self.first = jax.device_get(self.setup.initial_state())
+
+    def batches(self, steps):
+        return itertools.islice(device_batches(self.config, self.setup), steps)
+
+    def train(self, steps):
+        """Yields the loss before each step, and weights and statistics after it."""
+        teacher, layout = self.setup.teacher, self.setup.layout
+        constants = (parallel.replicate(teacher.variables, layout),) if teacher else ()
+        step = make_train_step(self.config, self.setup)
+        state, before = parallel.replicate(self.first, layout), (0.0, 0.0)
+        for batch in self.batches(steps):
+            state, _ = step(state, batch, *constants)
+            sums = jax.device_get(state.metrics)
+            now = float(sums["loss"]), float(sums["count"])
+            loss = (now[0] - before[0]) / (now[1] - before[1])
+            before = now
+            yield loss, flat(state.params), flat(state.batch_stats)
+
+    def given(self, steps):
+        """What the other side is given: normalised images, labels and lambdas of each step."""
+        mean = np.float32((123.68, 116.779, 103.939))
+        deviation = np.float32((58.393, 57.12, 57.375))
+        size = self.config.batch_norm.group_size
+        for batch in self.batches(steps):
+            batch = {k: v.reshape(-1, *v.shape[2:]) for k, v in jax.device_get(batch).items()}
+            images = (batch["image"].astype(np.float32) - mean) / deviation
+            lambdas = None
+            if self.recipe["mixup"]:
+                firsts = np.repeat(batch["sample_id"][::size], size)
+                keys = sample_keys(self.config.seed, purpose_of("mixup"), firsts)
+                draw = jax.vmap(lambda key: jax.random.beta(key, 0.2, 0.2, dtype=np.float32))
+                lambdas = np.asarray(draw(keys))
+            yield images, batch["label"], lambdas
+
+
+def theirs(ours, compute, steps):
+    """The same from PyTorch."""
+    import torch
+    from pytorch_recipe import train
+
+    teacher = ours.setup.teacher
+    teacher = teacher and [flat(teacher.variables[k]) for k in ("params", "batch_stats")]
+    first = flat(ours.first.params), flat(ours.first.batch_stats)
+    recipe = ours.recipe | {"teacher": teacher}
+    yield from train(*first, ours.given(steps), recipe, getattr(torch, compute))
+
+
+def difference(a, b):
+    """The largest difference of arrays by name, over the largest size of each array."""
+    assert set(a) == set(b)
+    return max(np.abs(a[k] - b[k]).max() / max(np.abs(b[k]).max(), 1e-3) for k in a)
+
+
+def compared(case, compute, steps):
+    """The largest relative differences: of losses, weights and statistics, over all steps."""
+    ours = Ours(case, compute)
+    found = [
+        (abs(a[0] - b[0]) / abs(b[0]), difference(a[1], b[1]), difference(a[2], b[2]))
+        for a, b in zip(ours.train(steps), theirs(ours, compute, steps), strict=True)
+    ]
+    return np.max(found, axis=0)
+
+
+def summary(steps):
+    """Numbers that depend on all of a run: losses, and weights and statistics condensed."""
+    return [
+        [loss, *(condensed("all", np.concatenate([d[k].ravel() for k in sorted(d)])) for d in both)]
+        for loss, *both in steps
+    ]
+
+
+def main():
+    if "--goldens" in sys.argv:
+        import torch
+
+        goldens = {case: summary(theirs(Ours(case, "float64"), "float64", SHORT)) for case in CASES}
+        made = {"pytorch": torch.__version__, "goldens": goldens}
+        FILE.write_text(json.dumps(made, indent=1) + "\n")
+        return
+    print("| trick | dtype | steps | loss | weights | statistics |\n|---|---|---|---|---|---|")
+    for case in CASES:
+        for compute, steps in (("float64", STEPS), ("float32", SHORT), ("float32", STEPS)):
+            numbers = " | ".join(f"{x:.0e}" for x in compared(case, compute, steps))
+            print(f"| {case} | {compute} | {steps} | {numbers} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
