@@ -7,7 +7,7 @@ Nothing of bot_jax is used. Weights are a dictionary with this project's names a
 import math
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 
 MOMENTUM = 0.9
 EPSILON, RUNNING = 1e-5, 0.9
@@ -59,7 +59,7 @@ def resnet20(w, stats, images, groups):
 
 
 def smoothed(labels, classes, epsilon, form):
-    """The paper's text has eps / (K - 1) for each wrong class, the released code eps / K for all."""
+    """Wrong classes have eps / (K - 1) in the paper's text, all eps / K in the released code."""
     off = epsilon / (classes - 1) if form == "paper" else epsilon / classes
     on = 1 - epsilon if form == "paper" else 1 - epsilon + epsilon / classes
     targets = torch.full((len(labels), classes), off, dtype=torch.float64)

@@ -54,7 +54,7 @@ def mixup(images, rows: Rows, *, alpha=0.2, lambda_per="group", pairs="reverse")
 
     def mix(x):
         partner = rows.reverse(x) if pairs == "reverse" else rows.permute(x, "mixup_pairs")
-        weight = column(lambdas, x)
+        weight = column(lambdas, x).astype(x.dtype)  # before 1 - lambda is rounded
         return weight * x + (1 - weight) * partner
 
     return mix(images), mix
