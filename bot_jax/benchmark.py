@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from bot_jax.contestants import FOLDER, Starter, Worker
-from bot_jax.errors import InputError
+from bot_jax.errors import command
 
 _EPILOG = """\
 examples:
@@ -272,6 +272,7 @@ def _rounds(flags, scratch: Path) -> dict[str, list[float]]:
     return seconds
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags = _parse(arguments)
@@ -279,15 +280,8 @@ def main(arguments=None) -> int:
         print("Error: benchmarks/ is not beside bot_jax/: use a checkout.", file=sys.stderr)
         return 2
     part = PARTS[flags.part]
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            seconds = _rounds(flags, Path(scratch))
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds = _rounds(flags, Path(scratch))
     rows = summarize(seconds)
     print(
         f"\n{part.work.format(units=flags.units)}: {flags.model}, {flags.image_size} pixels, batch "

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bot_jax.errors import InputError, suggest
+from bot_jax.errors import InputError, command, suggest
 
 _EPILOG = """\
 example:
@@ -164,6 +164,7 @@ def read_confusion(directory: Path, split: str = "") -> tuple[list[str], np.ndar
         raise InputError(f"{file} is not the confusion matrix of a run: {error}") from error
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(
@@ -178,11 +179,7 @@ def main(arguments=None) -> int:
         "--split", default="", metavar="S", help="that was evaluated (the run's own)"
     )
     flags = parser.parse_args(arguments)
-    try:
-        print(table(worst_first(class_results(*read_confusion(flags.run, flags.split)))))
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    print(table(worst_first(class_results(*read_confusion(flags.run, flags.split)))))
     return 0
 
 

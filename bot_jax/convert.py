@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 from bot_jax.interop.names import FRAMEWORKS
 
 OURS = "bot_jax"
@@ -122,15 +122,13 @@ def convert(flags) -> str:
     )
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags = _parse(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # nothing is computed
     try:
         print(convert(flags))
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"Error: {flags.output} cannot be written: {error}", file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 from bot_jax.interrupt import catch_signals
 
 _EPILOG = """\
@@ -42,6 +42,7 @@ class WorkerDied(Exception):
     """A worker is gone, for whatever reason. Exit code 1."""
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -63,9 +64,6 @@ def main(arguments=None) -> int:
     try:
         _check(flags)
         return _supervise(flags.host, flags.port, flags.workers)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except WorkerDied as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -2,8 +2,10 @@
 
 import contextlib
 import difflib
+import functools
+import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class InputError(Exception):
@@ -16,6 +18,26 @@ class InputError(Exception):
 
 class TrainingFailed(Exception):
     """The run cannot go on; what was saved before is intact. Exit code 1."""
+
+
+def command(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | None], int]:
+    """Decorates the `main` of a command: how it ends where it cannot go on.
+
+    An `InputError` is printed on standard error and ends it with 2, Ctrl-C with "Stopped." and 130.
+    """
+
+    @functools.wraps(main)
+    def ends_in_words(arguments=None) -> int:
+        try:
+            return main(arguments)
+        except InputError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            return 130
+
+    return ends_in_words
 
 
 def suggest(word: str, valid: Iterable[str]) -> str:

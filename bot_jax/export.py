@@ -22,7 +22,7 @@ import os
 import sys
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _HEADER = "bot_jax"
 _PARTS = ("params", "batch_stats")
@@ -276,6 +276,7 @@ def _parse(arguments):
     return parser.parse_args(arguments)
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags = _parse(arguments)
@@ -283,9 +284,6 @@ def main(arguments=None) -> int:
         form = _format(flags)
         os.environ["JAX_PLATFORMS"] = "cpu"  # nothing is computed
         what = _write(flags, form)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"Error: {flags.file} cannot be written: {error}", file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from bot_jax.config import load_config, split_overrides
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 from bot_jax.progress import format_duration
 
 _EPILOG = """\
@@ -252,17 +252,11 @@ def _parse(arguments):
     return flags, split_overrides(parser, rest)
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 1 where a run differs, 2 for wrong input."""
     flags, overrides = _parse(arguments)
-    try:
-        return _run_all(flags, overrides)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    return _run_all(flags, overrides)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 example:
@@ -58,6 +58,7 @@ def _size(file):
     return file.stat().st_size if file.is_file() else None
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(
@@ -70,11 +71,7 @@ def main(arguments=None) -> int:
     parser.add_argument("url", metavar="URL", help="such as s3://bucket/folder")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="to copy to")
     flags = parser.parse_args(arguments)
-    try:
-        count = fetch(flags.url, flags.folder)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    count = fetch(flags.url, flags.folder)
     print(f"{flags.folder} has the {count:,} files of {flags.url}.")
     return 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 from bot_jax.plot import read_metrics
 
 _EPILOG = """\
@@ -172,6 +172,7 @@ def _draw(flags):
         print(f"Wrote {flags.output / 'figure4.png'}.")
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(
@@ -193,11 +194,7 @@ def main(arguments=None) -> int:
         "--output", type=Path, default=Path(), metavar="DIR", help="where to write (here)"
     )
     flags = parser.parse_args(arguments)
-    try:
-        _draw(flags)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    _draw(flags)
     return 0
 
 

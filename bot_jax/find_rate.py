@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from bot_jax.config import split_overrides
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 from bot_jax.huge_pages import use_huge_pages
 
 MIN_STEPS = 10
@@ -220,27 +220,21 @@ def _output_errors(output):
         raise InputError(f"--output {output} cannot be written: {error}") from error
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags, overrides = _parse(arguments)
-    try:
-        _check(flags)
-        from bot_jax.config import load_config
+    _check(flags)
+    from bot_jax.config import load_config
 
-        config = load_config(flags.config, overrides)
-        curve = run(config, lowest=flags.lowest, highest=flags.highest, steps=flags.steps)
-        if not curve.losses:
-            raise InputError(f"The loss is not finite at --lowest {flags.lowest:g}; make it less.")
-        with _output_errors(flags.output):
-            flags.output.mkdir(parents=True, exist_ok=True)
-            write_json(config, curve, flags.output / "rates.json")
-            draw(config, curve, flags.output / "rates.png")
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    config = load_config(flags.config, overrides)
+    curve = run(config, lowest=flags.lowest, highest=flags.highest, steps=flags.steps)
+    if not curve.losses:
+        raise InputError(f"The loss is not finite at --lowest {flags.lowest:g}; make it less.")
+    with _output_errors(flags.output):
+        flags.output.mkdir(parents=True, exist_ok=True)
+        write_json(config, curve, flags.output / "rates.json")
+        draw(config, curve, flags.output / "rates.png")
     print(f"\n{report(config, curve, flags.highest)}\nWrote {flags.output}/rates.json, rates.png.")
     return 0
 

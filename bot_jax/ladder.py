@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 from bot_jax.config import load_config, load_module, split_overrides
-from bot_jax.errors import InputError, suggest
+from bot_jax.errors import InputError, command, suggest
 from bot_jax.progress import format_duration
 from bot_jax.recipes import with_spread
 from bot_jax.workdir import check_workdir, write_atomically
@@ -288,14 +288,12 @@ def _run_all(flags, overrides) -> int:
     return 1 if failed else 0
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 1 where a training failed, 2 for wrong input."""
     flags, overrides = _parse(arguments)
     try:
         return _run_all(flags, overrides)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"Error: --workdir {flags.workdir} cannot be used: {error}", file=sys.stderr)
         return 2

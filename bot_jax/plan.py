@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 from bot_jax.gpu_step import Plan, gpu_devices, largest_batch, make_plan
 from bot_jax.gpus import GPUS
 from bot_jax.hlo import Kernel
@@ -175,6 +175,7 @@ def _parse(arguments):
     return flags, split_overrides(parser, rest)
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags, overrides = _parse(arguments)
@@ -190,12 +191,9 @@ def main(arguments=None) -> int:
         result = report(config, flags, plan, source, largest)
         if flags.json:
             flags.json.write_text(json.dumps(result, indent=2) + "\n")
-    except (InputError, OSError) as error:
+    except OSError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
     return 0
 
 

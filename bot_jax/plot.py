@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 example:
@@ -80,6 +80,7 @@ def plot_runs(directories: list[Path], output: Path) -> None:
         pyplot.close(figure)
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(
@@ -93,11 +94,7 @@ def main(arguments=None) -> int:
         "--output", type=Path, default=Path("curves.png"), help="picture to write (curves.png)"
     )
     flags = parser.parse_args(arguments)
-    try:
-        plot_runs(flags.runs, flags.output)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    plot_runs(flags.runs, flags.output)
     print(f"Wrote {flags.output}.")
     return 0
 

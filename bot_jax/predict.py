@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 # Images of a batch. Fewer are computed as they are.
 BATCH = 32
@@ -269,6 +269,7 @@ def _print_predictions(flags, models, images) -> int:
     return sum(bool(prediction.error) for prediction in predictions)
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code, see `--help`."""
     flags = _parse(arguments)
@@ -280,15 +281,9 @@ def main(arguments=None) -> int:
         models = load_models(paths)
         _print_notes(paths, models)
         unreadable = _print_predictions(flags, models, images)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # who reads has seen enough, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
     if unreadable:
         print(f"{unreadable:,} of {len(images):,} images cannot be read.", file=sys.stderr)
     return 1 if unreadable else 0

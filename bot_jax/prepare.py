@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bot_jax.data.sizes import MAX_PIXELS
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 example:
@@ -312,6 +312,7 @@ def _parse(arguments):
     return flags
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags = _parse(arguments)
@@ -329,7 +330,7 @@ def main(arguments=None) -> int:
             max_pixels=flags.max_image_pixels,
             allow_outside=flags.allow_outside,
         )
-    except (InputError, OSError) as error:
+    except OSError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -45,7 +45,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 example:
@@ -246,6 +246,7 @@ def _parse(arguments):
     return flags
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags = _parse(arguments)
@@ -259,7 +260,7 @@ def main(arguments=None) -> int:
             against=flags.against,
             distance=flags.hash_distance,
         )
-    except (InputError, OSError) as error:
+    except OSError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from bot_jax import rejection
+from bot_jax.errors import InputError
 from bot_jax.models.count import Counts
 from bot_jax.workdir import (
     git_commit,
@@ -46,9 +47,19 @@ def summary(config, evaluation, *, devices, counts: Counts, **more) -> dict:
 
 
 def read(directory: Path) -> dict | None:
-    """The result.json of a finished run, or None."""
+    """The result.json of a finished run, or None.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     file = directory / "result.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    try:
+        return json.loads(file.read_text()) if file.exists() else None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file} cannot be read: {error}. Remove it: training with the same command writes it "
+            "anew, from the last checkpoint."
+        ) from error
 
 
 def weights_step(result: dict) -> int | None:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from bot_jax.config import split_overrides
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 examples:
@@ -220,26 +220,20 @@ def _check(flags):
         raise InputError(f"--output {flags.output}: the name must end as a picture's, in .png.")
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags, overrides = _parse(arguments)
-    try:
-        _check(flags)
-        from bot_jax.config import load_config
+    _check(flags)
+    from bot_jax.config import load_config
 
-        config = load_config(flags.config, overrides)
-        rows = make_rows(config, flags.images, every=flags.all, epoch=flags.epoch)
-        sheet = draw_sheet(rows)
-        try:
-            sheet.save(flags.output)
-        except (OSError, ValueError) as error:
-            raise InputError(f"--output {flags.output} cannot be written: {error}") from error
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    config = load_config(flags.config, overrides)
+    rows = make_rows(config, flags.images, every=flags.all, epoch=flags.epoch)
+    sheet = draw_sheet(rows)
+    try:
+        sheet.save(flags.output)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--output {flags.output} cannot be written: {error}") from error
     print(f"Wrote {flags.output}: {len(rows)} rows of {flags.images} images.")
     return 0
 

@@ -28,7 +28,7 @@ import zlib
 from pathlib import Path
 
 from bot_jax.config import load_config, split_overrides
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 example:
@@ -358,22 +358,19 @@ def _make_cpu_devices(number):
         jax.config.update("jax_num_cpu_devices", number)
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags, overrides = _parse(arguments)
-    try:
-        config = load_config(flags.config, overrides)
-        if flags.coordinator:
-            _be_one_of_several(flags, config)
-            return 0
-        flags.workdir.mkdir(parents=True, exist_ok=True)
-        if (flags.workdir / "end").exists():
-            raise InputError(f"--workdir {flags.workdir} was used before; take another one.")
-        _make_cpu_devices(max(flags.devices))
-        found = _measure(flags, config)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    config = load_config(flags.config, overrides)
+    if flags.coordinator:
+        _be_one_of_several(flags, config)
+        return 0
+    flags.workdir.mkdir(parents=True, exist_ok=True)
+    if (flags.workdir / "end").exists():
+        raise InputError(f"--workdir {flags.workdir} was used before; take another one.")
+    _make_cpu_devices(max(flags.devices))
+    found = _measure(flags, config)
     (flags.workdir / "topology.json").write_text(json.dumps(found, indent=2) + "\n")
     (flags.workdir / "topology.md").write_text(table(found) + "\n")
     kept = is_kept(found, flags.tolerance)

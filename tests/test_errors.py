@@ -1,6 +1,6 @@
 import pytest
 
-from bot_jax.errors import InputError, check_choice, suggest
+from bot_jax.errors import InputError, check_choice, command, suggest
 
 
 def test_the_nearest_name_is_suggested():
@@ -12,3 +12,37 @@ def test_choices():
     check_choice("config.x", "a", ("a", "b"))
     with pytest.raises(InputError, match=r"config.x = 'c' is not known\..*Valid: a, b\."):
         check_choice("config.x", "c", ("b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [(InputError("No such folder: x."), 2, "Error: No such folder: x."), (None, 0, "")],
+)
+def test_a_command_ends_with_2_for_wrong_input(error, code, text, capsys):
+    @command
+    def main(arguments=None):
+        assert arguments == ["--x"]
+        if error:
+            raise error
+        return 0
+
+    assert main(["--x"]) == code
+    assert capsys.readouterr().err.strip() == text
+
+
+def test_a_command_ends_with_130_where_it_is_interrupted(capsys):
+    @command
+    def main(arguments=None):
+        raise KeyboardInterrupt
+
+    assert main() == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_a_fault_of_the_program_is_not_hidden():
+    @command
+    def main(arguments=None):
+        raise ValueError("bug")
+
+    with pytest.raises(ValueError, match="bug"):
+        main()

@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from bot_jax import results
+from bot_jax.errors import InputError
 
 RESULT = {
     "top1": 75.0,
@@ -47,3 +49,10 @@ def test_nothing_is_said_of_what_was_not_measured(capsys):
     printed = capsys.readouterr().out
     assert "images/s" not in printed
     assert "skipped" not in printed
+
+
+@pytest.mark.parametrize("content", [b'{"top1": 97.', b"\xff\xfe"])
+def test_a_broken_result_is_refused_with_what_to_do(tmp_path, content):
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"result.json cannot be read.*Remove it"):
+        results.read(tmp_path)

@@ -7,7 +7,7 @@ import os
 import sys
 
 from bot_jax.augment.registry import augmentations
-from bot_jax.errors import InputError, suggest
+from bot_jax.errors import InputError, command, suggest
 
 EXAMPLE = """\
 example:
@@ -21,6 +21,7 @@ In a run: --config.augment.cutout.length=8, or =on or =off behind --config.augme
 """
 
 
+@command
 def main(arguments=None) -> int:
     """Prints the list; returns the exit code: 0, or 2 if no augmentation has such a name."""
     parser = argparse.ArgumentParser(
@@ -39,11 +40,7 @@ def main(arguments=None) -> int:
 
     # Nothing is computed: leave the accelerators to those who compute.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    try:
-        rows = _matching(args.pattern)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    rows = _matching(args.pattern)
     if args.json:
         print(json.dumps([_row(augmentation) for augmentation in rows], indent=2))
         return 0

@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import command
 
 _EPILOG = """\
 examples:
@@ -73,6 +73,7 @@ def comparisons(groups, sources: list[str], margin: float) -> list:
     return found
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags = _parse(arguments)
@@ -85,9 +86,6 @@ def main(arguments=None) -> int:
         text = FORMATS[flags.format](groups, comparisons(groups, sources, flags.margin))
         if flags.output:
             flags.output.write_text(text, "utf-8")
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"Error: {flags.output} cannot be written: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from bot_jax.errors import InputError
+from bot_jax.errors import command
 from bot_jax.models.registry import get_model, model_info, model_names
 
 EXAMPLE = """\
@@ -19,6 +19,7 @@ example:
 """
 
 
+@command
 def main(arguments=None) -> int:
     """Prints the table; returns the exit code: 0, or 2 if no model has such a name."""
     parser = argparse.ArgumentParser(
@@ -36,11 +37,7 @@ def main(arguments=None) -> int:
 
     # Models are only traced: leave the accelerators to those who compute.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    try:
-        names = _matching(args.pattern)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    names = _matching(args.pattern)
     rows = map(_row, names)
     if args.json:
         print(json.dumps(list(rows), indent=2))

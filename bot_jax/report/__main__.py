@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bot_jax.errors import InputError
+from bot_jax.errors import InputError, command
 
 _EPILOG = """\
 examples:
@@ -58,25 +58,19 @@ def _check(flags):
         raise InputError(f"--output {flags.output} cannot be written: there is no folder {folder}.")
 
 
+@command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags = _parse(arguments)
-    try:
-        _check(flags)
-        from bot_jax.report.page import make_page
-        from bot_jax.report.runs import read_runs
+    _check(flags)
+    from bot_jax.report.page import make_page
+    from bot_jax.report.runs import read_runs
 
-        page = make_page(read_runs(flags.runs), num_mistakes=flags.mistakes)
-        try:
-            flags.output.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--output {flags.output} cannot be written: {error}") from error
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    page = make_page(read_runs(flags.runs), num_mistakes=flags.mistakes)
+    try:
+        flags.output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output {flags.output} cannot be written: {error}") from error
     print(f"Wrote {flags.output}: {flags.output.stat().st_size / 1e6:.1f} MB.")
     return 0
 
