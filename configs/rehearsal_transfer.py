@@ -6,10 +6,10 @@ r"""From scratch or from trained weights: photographs of clothing, after CIFAR-1
         --workdir runs/transfer --config.data.path=PHOTOS
 
 PHOTOS has train/CLASS/ and test/CLASS/. A ResNet-18-D of a quarter of the width at 32 pixels. The
-weights are those after three epochs of CIFAR-10, without mixup. `scratch` does not use them, the
-other rows are those of finetune.py; each with 300 training images and with all of them, for as many
-epochs whatever the start. The test images are evaluated once, at the end; nothing was chosen by
-them.
+weights are those after three epochs of CIFAR-10, without mixup. `scratch` does not use them,
+`same_recipe` differs from it in nothing but the weights, and the other rows are those of
+finetune.py; each with 300 training images and with all of them, for as many epochs whatever the
+start. The test images are evaluated once, at the end; nothing was chosen by them.
 """
 
 from bot_jax.recipes import Row
@@ -38,11 +38,12 @@ def _cifar10():
 
 def _row(start, images):
     def make():
-        if start == "scratch":
+        if start in finetune.ROWS:
+            config = finetune.get_config(start)
+        else:
             config = photos.get_config()
             del config.augment.mixup  # the others are without it
-        else:
-            config = finetune.get_config(start)
+        if start != "scratch":
             config.pretrained = "runs/transfer/cifar10"
         config = _small(config)
         config.epochs = _EPOCHS[images]
@@ -52,7 +53,7 @@ def _row(start, images):
     return make
 
 
-_STARTS = ("scratch", *finetune.ROWS)
+_STARTS = ("scratch", "same_recipe", *finetune.ROWS)
 ROWS = {
     "cifar10": Row(_cifar10),
     **{f"{start}_{images}": Row(_row(start, images)) for images in _EPOCHS for start in _STARTS},
