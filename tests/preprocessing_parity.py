@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from bot_jax.classifier import load_classifier
 from bot_jax.data.crop import resize_and_center_crop
-from bot_jax.data.decode import decode_window
+from bot_jax.data.decode import decode_window, whole_image
 
 SIZES = ((224, 256), (64, 74))  # of the model's input, of the shorter side before the crop
 MODES = {
@@ -30,9 +30,7 @@ MODES = {
 
 
 def decoded_here(encoded):
-    return decode_window(
-        encoded, lambda height, width: [0, 0, height, width], apply_exif_orientation=False
-    ).numpy()
+    return decode_window(encoded, whole_image, apply_exif_orientation=False).numpy()
 
 
 def here(image, size, side, *, interpolation, antialias):

@@ -157,28 +157,50 @@ def test_data_that_changed(config, tmp_path):
     train.train(config, directory)
 
 
-def test_a_file_that_vanishes_during_an_epoch(config, tmp_path):
+def removed(file):
+    file.unlink(missing_ok=True)
+
+
+def failing(file):
+    """Makes every read of it fail with EIO, as on a disk with a bad sector."""
+    file.unlink(missing_ok=True)
+    file.symlink_to("/proc/self/mem")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (removed, "No such file"),
+        pytest.param(
+            failing,
+            "Input/output error",
+            marks=pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs Linux"),
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_any_more_during_an_epoch(fault, reason, config, tmp_path):
     write_images(tmp_path / "data", 64)
     config.data.source, config.data.path = "folder", str(tmp_path / "data")
     config.batch_size, config.log_every_steps, config.epochs = 8, 1, 3.0
     config.batch_norm.group_size, config.schedule.warmup_epochs = 0, 0.0
-    make = training_loop.make_train_step
+    image, make = tmp_path / "data/train/bee/5.png", training_loop.make_train_step
 
     def make_step(*arguments):
         train_step = make(*arguments)
 
-        def removing(*arguments):
-            (tmp_path / "data/train/bee/5.png").unlink(missing_ok=True)
+        def after_the_fault(*arguments):
+            fault(image)
             return train_step(*arguments)
 
-        removing.lower = train_step.lower
-        return removing
+        after_the_fault.lower = train_step.lower
+        return after_the_fault
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_loop, "make_train_step", make_step)
-        with pytest.raises(InputError, match=r"bee/5.png cannot be read: .*No such file"):
+        with pytest.raises(InputError, match=rf"bee/5.png cannot be read: .*{reason}"):
             train.train(config, tmp_path / "refused")
-    Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(tmp_path / "data/train/bee/5.png")
+    image.unlink(missing_ok=True)
+    Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(image)
     config.data.on_bad_image = "skip"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_loop, "make_train_step", make_step)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from training_parity import CASES, FILE, SHORT, Ours, compared, summary
+from training_parity import CASES, EARLY, FILE, SHORT, Ours, compared, summary
 
 from bot_jax.precision import set_precision
 
@@ -28,8 +28,21 @@ def test_ten_steps_are_those_of_pytorch(case):
     np.testing.assert_allclose(found, golden, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+pytorch = pytest.mark.skipif(
+    not importlib.util.find_spec("torch"), reason="PyTorch is not installed"
+)
+
+
+@pytorch
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_fifty_steps_are_those_of_pytorch(case):
     assert compared(case, "float64", 50).max() <= 1e-5
+
+
+@pytorch
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_the_first_losses_are_those_of_pytorch_in_float32(case):
+    losses = compared(case, "float32", EARLY)[:, 0]
+    assert losses.max() <= 1e-5

@@ -4,18 +4,21 @@
     python tests/training_parity.py --goldens  goldens/training.json
 
 Both need PyTorch. The digits at 16 pixels, batches of 32, a ResNet-20; each trick alone, then all.
+Weights are drawn with NumPy: those of a run are compiled, and differ in their last bits from
+machine to machine.
 """
 
 import dataclasses
 import itertools
 import json
 import sys
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from generated_weights import condensed
 
 from bot_jax import parallel
@@ -30,6 +33,7 @@ from configs import quickstart
 
 FILE = Path(__file__).with_name("goldens") / "training.json"
 STEPS, SHORT = 50, 10
+EARLY = 3  # steps in which float32 is held to a bound
 BATCH, SIZE = 32, 16
 WARMUP, TOTAL = 22, 88  # half an epoch and two epochs, of 44 steps
 # At 0.1 this network multiplies any difference by ten in each of its first steps.
@@ -102,6 +106,17 @@ def flat(tree):
     return flatten_dict(jax.device_get(tree), sep="/")
 
 
+def with_drawn_kernels(params, seed):
+    """The parameters with other kernels, of the size of He's initialisation."""
+    named = flat(params)
+    for name, array in named.items():
+        if name.endswith("kernel"):
+            draw = np.random.Generator(np.random.Philox(zlib.crc32(name.encode()) + seed))
+            scale = np.sqrt(2 / np.prod(array.shape[:-1]))
+            named[name] = (scale * draw.normal(size=array.shape)).astype(array.dtype)
+    return unflatten_dict(named, sep="/")
+
+
 class Ours:
     """The real path: set-up, batches from the host pipeline, the compiled step."""
 
@@ -112,11 +127,13 @@ class Ours:
         if self.recipe["distillation"]:
             dtype = np.dtype(compute)
             model = get_model("resnet20_cifar", num_classes=10, dtype=dtype)
-            variables = jax.device_get(initial_variables(model, SIZE, seed=5))
+            variables = jax.device_get(initial_variables(model, SIZE, seed=0))
+            variables["params"] = with_drawn_kernels(variables["params"], seed=5)
             self.setup = dataclasses.replace(
                 self.setup, teacher=SimpleNamespace(model=model, variables=variables)
             )
-        self.first = jax.device_get(self.setup.initial_state())
+        first = jax.device_get(self.setup.initial_state())
+        self.first = first.replace(params=with_drawn_kernels(first.params, seed=0))
 
     def batches(self, steps):
         return itertools.islice(device_batches(self.config, self.setup), steps)
@@ -171,13 +188,13 @@ def difference(a, b):
 
 
 def compared(case, compute, steps):
-    """The largest relative differences: of losses, weights and statistics, over all steps."""
+    """Relative differences [steps, 3]: of the loss, weights and statistics of each step."""
     ours = Ours(case, compute)
     found = [
         (abs(a[0] - b[0]) / abs(b[0]), difference(a[1], b[1]), difference(a[2], b[2]))
         for a, b in zip(ours.train(steps), theirs(ours, compute, steps), strict=True)
     ]
-    return np.max(found, axis=0)
+    return np.array(found)
 
 
 def summary(steps):
@@ -196,11 +213,13 @@ def main():
         made = {"pytorch": torch.__version__, "goldens": goldens}
         FILE.write_text(json.dumps(made, indent=1) + "\n")
         return
-    print("| trick | dtype | loss | weights | statistics |\n|---|---|---|---|---|")
+    print("| trick | loss | weights | statistics | float32: loss, 3 steps | 50 steps |")
+    print("|---|---|---|---|---|---|")
     for case in CASES:
-        for compute in ("float64", "float32"):
-            numbers = " | ".join(f"{x:.0e}" for x in compared(case, compute, STEPS))
-            print(f"| {case} | {compute} | {numbers} |", flush=True)
+        exact = compared(case, "float64", STEPS).max(axis=0)
+        loss = compared(case, "float32", STEPS)[:, 0]
+        numbers = [*exact, loss[:EARLY].max(), loss.max()]
+        print(f"| {case} | {' | '.join(f'{x:.0e}' for x in numbers)} |", flush=True)
 
 
 if __name__ == "__main__":
