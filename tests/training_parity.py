@@ -106,13 +106,13 @@ def flat(tree):
     return flatten_dict(jax.device_get(tree), sep="/")
 
 
-def with_drawn_kernels(params, seed):
-    """The parameters with other kernels, of the size of He's initialisation."""
+def with_drawn_kernels(params, seed, gain):
+    """The parameters with other kernels, of the variance `gain` over their inputs."""
     named = flat(params)
     for name, array in named.items():
         if name.endswith("kernel"):
             draw = np.random.Generator(np.random.Philox(zlib.crc32(name.encode()) + seed))
-            scale = np.sqrt(2 / np.prod(array.shape[:-1]))
+            scale = np.sqrt(gain / np.prod(array.shape[:-1]))
             named[name] = (scale * draw.normal(size=array.shape)).astype(array.dtype)
     return unflatten_dict(named, sep="/")
 
@@ -128,12 +128,12 @@ class Ours:
             dtype = np.dtype(compute)
             model = get_model("resnet20_cifar", num_classes=10, dtype=dtype)
             variables = jax.device_get(initial_variables(model, SIZE, seed=0))
-            variables["params"] = with_drawn_kernels(variables["params"], seed=5)
+            variables["params"] = with_drawn_kernels(variables["params"], seed=5, gain=1)
             self.setup = dataclasses.replace(
                 self.setup, teacher=SimpleNamespace(model=model, variables=variables)
             )
         first = jax.device_get(self.setup.initial_state())
-        self.first = first.replace(params=with_drawn_kernels(first.params, seed=0))
+        self.first = first.replace(params=with_drawn_kernels(first.params, seed=0, gain=2))
 
     def batches(self, steps):
         return itertools.islice(device_batches(self.config, self.setup), steps)
