@@ -1,6 +1,6 @@
 """The evaluation's pixels here and in Pillow, torchvision and OpenCV, and what a difference costs.
 
-    python tests/preprocessing_parity.py RUN DIR    the tables of docs/parity.md
+    python tests/preprocessing_parity.py RUN DIR [--each 10]    the tables of docs/parity.md
 
 RUN is a finished run. DIR has CLASS/, of which the first ten images each are taken (--each). Needs
 torchvision and opencv-python-headless. The first table compares pixels with the option here that

@@ -45,4 +45,4 @@ def test_fifty_steps_are_those_of_pytorch(case):
 @pytest.mark.parametrize("case", CASES)
 def test_the_first_losses_are_those_of_pytorch_in_float32(case):
     losses = compared(case, "float32", EARLY)[:, 0]
-    assert losses.max() <= 1e-5
+    assert losses.max() <= 1e-4
