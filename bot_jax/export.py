@@ -107,13 +107,13 @@ def read_weights(file: Path) -> Weights:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors raises several kinds for a broken file
         raise InputError(
-            f"{file} cannot be read as weights: {error}. Another framework's, also .pth and .npz, are "
-            "for `python -m bot_jax.convert` to make into such a file."
+            f"{file} cannot be read as weights: {error}. `python -m bot_jax.convert` makes a file "
+            "that can be out of another framework's, also .pth and .npz."
         ) from error
     if header is None:
         raise InputError(
-            f"{file} does not say which model its weights are of. `python -m bot_jax.export` writes "
-            "files that do, and `python -m bot_jax.convert` makes one of another framework's."
+            f"{file} does not say which model its weights are of. `python -m bot_jax.export` "
+            "writes files that do, `python -m bot_jax.convert` makes them of another framework's."
         )
     try:
         return Weights(**_facts(header), variables=_variables(arrays))

@@ -1,5 +1,6 @@
 import contextlib
 import pickle
+import struct
 import zipfile
 
 import numpy as np
@@ -116,6 +117,15 @@ def test_mutated_files_are_read_or_refused(tmp_path, legacy):
         file.write_bytes(mutated)
         with contextlib.suppress(InputError):
             read_torch(file)
+
+
+@pytest.mark.parametrize("opcode", [pickle.LONG_BINPUT, pickle.PUT])
+def test_a_number_that_would_take_gigabytes_is_refused(tmp_path, opcode):
+    number = struct.pack("<I", 2**31) if opcode == pickle.LONG_BINPUT else b"2147483648\n"
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}" + opcode + number + b".")
+    with pytest.raises(InputError, match="numbers something 2,147,483,648"):
+        read_torch(tmp_path / "a.pth")
 
 
 def test_a_member_that_unpacks_to_more_than_it_says(tmp_path):

@@ -152,6 +152,8 @@ def _read_run(directory):
 
 def _read_file(file):
     found = _load(file)
+    if isinstance(found, dict) and "groups" in found:  # what --format json writes
+        found = found["groups"]
     entries = found if isinstance(found, list) else [found]
     if not entries:
         raise InputError(f"{file} has no entry.")

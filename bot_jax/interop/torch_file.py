@@ -16,6 +16,7 @@ transposed, or share a storage are read as what they show.
 import io
 import math
 import pickle
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
@@ -30,6 +31,8 @@ _LEGACY_VERSION = 1001
 # Far above any image classifier.
 _MAX_BYTES = 8 * 2**30
 _MAX_TENSORS = 100_000
+# A pickle numbers what it refers to again, and takes memory for the largest number.
+_MAX_MEMO = 4_000_000
 
 _STORAGES = {
     "FloatStorage": np.float32,
@@ -130,6 +133,16 @@ class _Unpickler(pickle.Unpickler):
         return self._storage_of(np.dtype(dtype), key, count)
 
 
+def _unpickled(file, storage_of):
+    """The next pickle of a file."""
+    begin = file.tell()
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name.endswith("PUT") and argument > _MAX_MEMO:
+            raise ValueError(f"it numbers something {argument:,}")
+    file.seek(begin)
+    return _Unpickler(file, storage_of).load()
+
+
 def read_torch(file: Path) -> dict[str, np.ndarray]:
     """The tensors of a file, by name.
 
@@ -181,7 +194,7 @@ def _read_zip(file):
 
         if members[main].file_size > 2**28:
             raise ValueError("its table of contents is too long")
-        return _Unpickler(io.BytesIO(archive.read(main)), storage_of).load()
+        return _unpickled(io.BytesIO(archive.read(main)), storage_of)
 
 
 def _read_legacy(file):
@@ -192,13 +205,13 @@ def _read_legacy(file):
 
     with file.open("rb") as opened:
         for expected in (_MAGIC, _LEGACY_VERSION):
-            if _Unpickler(opened, storage_of).load() != expected:
+            if _unpickled(opened, storage_of) != expected:
                 raise ValueError("it does not begin as one")
-        machine = _Unpickler(opened, storage_of).load()
+        machine = _unpickled(opened, storage_of)
         if machine.get("little_endian") is not True:
             raise ValueError("it was written by a machine of the other byte order")
-        found = _Unpickler(opened, storage_of).load()
-        for key in _Unpickler(opened, storage_of).load():
+        found = _unpickled(opened, storage_of)
+        for key in _unpickled(opened, storage_of):
             storage = storages[key]
             (count,) = struct.unpack("<q", opened.read(8))
             if count != storage.count:
