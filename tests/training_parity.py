@@ -1,6 +1,6 @@
 """Training here and in plain PyTorch: the same weights, batches and lambdas.
 
-    python tests/training_parity.py            the table of docs/parity.md
+    python tests/training_parity.py            the table and the control of docs/parity.md
     python tests/training_parity.py --goldens  goldens/training.json
 
 Both need PyTorch. The digits at 16 pixels, batches of 32, a ResNet-20; each trick alone, then all.
@@ -197,6 +197,19 @@ def compared(case, compute, steps):
     return np.array(found)
 
 
+def control(case, change, steps):
+    """Relative differences [steps] of losses in float64, of weights that are changed so much."""
+    ours, draw = Ours(case, "float64"), np.random.default_rng(0)
+    losses = [loss for loss, *_ in ours.train(steps)]
+    changed = jax.tree.map(
+        lambda x: x * (1 + change * draw.standard_normal(x.shape)), ours.first.params
+    )
+    ours.first = ours.first.replace(params=changed)
+    return np.array(
+        [abs(a - b[0]) / abs(a) for a, b in zip(losses, ours.train(steps), strict=True)]
+    )
+
+
 def summary(steps):
     """Numbers that depend on all of a run: losses, and weights and statistics condensed."""
     return [
@@ -220,6 +233,9 @@ def main():
         loss = compared(case, "float32", STEPS)[:, 0]
         numbers = [*exact, loss[:EARLY].max(), loss.max()]
         print(f"| {case} | {' | '.join(f'{x:.0e}' for x in numbers)} |", flush=True)
+    plain = next(iter(CASES))
+    loss = control(plain, 1e-7, STEPS)
+    print(f"control, {plain}, float64: {loss[:EARLY].max():.0e}, {loss.max():.0e}")
 
 
 if __name__ == "__main__":
