@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -24,18 +25,25 @@ def command(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | No
     """Decorates the `main` of a command: how it ends where it cannot go on.
 
     An `InputError` is printed on standard error and ends it with 2, Ctrl-C with "Stopped." and 130.
+    Where nobody reads the output any more, as after `| head`, it ends with 0.
     """
 
     @functools.wraps(main)
     def ends_in_words(arguments=None) -> int:
         try:
-            return main(arguments)
+            code = main(arguments)
+            sys.stdout.flush()
+            return code
         except InputError as error:
             print(f"Error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print("Stopped.", file=sys.stderr)
             return 130
+        except BrokenPipeError:
+            # Python flushes once more at its end, and would fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
     return ends_in_words
 

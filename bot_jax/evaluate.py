@@ -127,7 +127,12 @@ def evaluate_checkpoint(config, directory: Path) -> tuple[dict, Path]:
     _, evaluate = make_evaluate(config, model, source, layout)
     evaluation = evaluate(variables)
     result = results.summary(
-        config, evaluation, devices=layout.mesh.devices, counts=counts, step=step
+        config,
+        evaluation,
+        source=source,
+        devices=layout.mesh.devices,
+        counts=counts,
+        step=step,
     )
     result |= rejection.of_run(config, directory, evaluation, len(source.class_names))
     name = f"evaluation_{config.data.eval_split.replace('/', '_')}"

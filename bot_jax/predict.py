@@ -275,15 +275,11 @@ def main(arguments=None) -> int:
     flags = _parse(arguments)
     from bot_jax.classifier import load_models
 
-    try:
-        images = find_images(flags.images)
-        paths = flags.ensemble or [flags.model]
-        models = load_models(paths)
-        _print_notes(paths, models)
-        unreadable = _print_predictions(flags, models, images)
-    except BrokenPipeError:  # who reads has seen enough, such as `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    images = find_images(flags.images)
+    paths = flags.ensemble or [flags.model]
+    models = load_models(paths)
+    _print_notes(paths, models)
+    unreadable = _print_predictions(flags, models, images)
     if unreadable:
         print(f"{unreadable:,} of {len(images):,} images cannot be read.", file=sys.stderr)
     return 1 if unreadable else 0

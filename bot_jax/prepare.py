@@ -30,7 +30,8 @@ PHOTOS has train/CLASS/*.jpg and validation/CLASS/*.jpg, or CLASS/*.jpg, or, wit
 lists of files (see configs/default.py). --verify reads what was written and compares checksums.
 """
 MANIFEST = "manifest.json"
-_NAME = "images"
+# Of every data set that is written here, as tensorflow-datasets sees it.
+DATA_SET_NAME = "images"
 _SEED = 0
 
 
@@ -83,7 +84,7 @@ def prepare(
     numbers = {name: sum(each[0] == name for each in plan) for name in splits}
     began, written = time.perf_counter(), 0
     for i, (name, number, rows) in enumerate(plan, start=1):
-        file = f"{_NAME}-{name}.tfrecord-{number:05}-of-{numbers[name]:05}"
+        file = f"{DATA_SET_NAME}-{name}.tfrecord-{number:05}-of-{numbers[name]:05}"
         entry = manifest["files"].get(file)
         if entry and _size(destination / file) == entry["bytes"]:
             continue
@@ -240,7 +241,7 @@ def _write_description(destination: Path, manifest: dict) -> None:
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
-        data_dir=destination, dataset_name=_NAME, filetype_suffix="tfrecord"
+        data_dir=destination, dataset_name=DATA_SET_NAME, filetype_suffix="tfrecord"
     )
     infos = []
     for name in manifest["splits"]:

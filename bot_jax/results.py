@@ -15,7 +15,7 @@ from bot_jax.workdir import (
 )
 
 
-def summary(config, evaluation, *, devices, counts: Counts, **more) -> dict:
+def summary(config, evaluation, *, source, devices, counts: Counts, **more) -> dict:
     """What result.json holds.
 
     top1 and top5 are percentages, loss is the mean in nats, all over `num_examples` examples
@@ -24,6 +24,7 @@ def summary(config, evaluation, *, devices, counts: Counts, **more) -> dict:
     Args:
       config: the whole configuration.
       evaluation: result of `evaluate.make_evaluate`.
+      source: the split that was evaluated.
       devices: NumPy array of the devices that were used.
       counts: the size of the model.
       **more: what only the caller knows, such as the step.
@@ -34,6 +35,7 @@ def summary(config, evaluation, *, devices, counts: Counts, **more) -> dict:
         "loss": evaluation["loss"],
         "num_examples": evaluation["num_examples"],
         "split": config.data.eval_split,
+        "data": source.name,
         **more,
         "parameters": counts.parameters,
         "macs": counts.macs,

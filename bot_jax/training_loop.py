@@ -308,6 +308,7 @@ class TrainingLoop:
         result = results.summary(
             self.config,
             evaluation,
+            source=self.setup.eval_source,
             devices=self.setup.layout.mesh.devices,
             counts=self.setup.counts,
             step=self.last_step,

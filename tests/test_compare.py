@@ -97,7 +97,9 @@ def test_a_single_number_is_taken_to_spread_as_ours():
         ({"interpolation": "bicubic"}, "interpolation bilinear / bicubic"),
         ({"interpolation": None}, "interpolation bilinear / ?"),
         ({"examples": 10_000}, "examples 50000 / 10000"),
+        ({"model": "resnet50_b"}, "model resnet50_d / resnet50_b"),
         ({"label_smoothing": 0.0}, "label smoothing 0.1 / 0"),
+        ({"label_smoothing": None}, "label smoothing 0.1 / ?"),
         ({"label_smoothing_form": "paper"}, "form of label smoothing uniform / paper"),
         ({"data": "real/validation"}, "data imagenet/validation / real/validation"),
     ],
@@ -121,7 +123,36 @@ def test_what_is_not_alike_is_marked(change, mark):
     assert mark in marks(one, Group(**facts | change))
     assert len(marks(one, Group(**facts | change))) == 1
     undecided = compare(one, Group(**facts | change), 0.3).verdict == "cannot tell"
-    assert undecided == ("data" in change)
+    assert undecided == ("data" in change or "examples" in change)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"framework": "paper-1812.01187", "source": "arXiv 1812.01187 T5"}, (0.0, None)),
+        ({"model": "ResNet-50-D", "recipe": "+cosine"}, (0.0, None)),
+        ({"model": "MobileNet", "recipe": "+label smoothing"}, (0.1, None)),
+        ({"model": "ResNet-50-D", "recipe": "+distill w/ mixup"}, (0.1, None)),
+        ({"recipe": "Places365 best"}, (None, None)),
+        ({"framework": "PaddleClas", "model": "ResNet50", "epochs": "120"}, (0.0, None)),
+        ({"framework": "PaddleClas", "model": "ResNet50_vd", "epochs": "200"}, (0.1, "uniform")),
+        ({"framework": "PaddleClas", "model": "ResNet50_vc"}, (None, None)),
+        ({"framework": "PaddleClas", "recipe": "ablation: no LS"}, (0.0, None)),
+        ({"framework": "PaddleClas", "recipe": "ablation: LS0.1"}, (0.1, "uniform")),
+        ({"framework": "GluonCV", "model": "ResNet50_v1d"}, (0.1, "uniform")),
+        ({"framework": "GluonCV", "model": "ResNet50_v1b"}, (0.0, None)),
+        ({"framework": "GluonCV", "model": "MobileNet0.5"}, (None, None)),
+        ({"framework": "torchvision", "model": "resnet18"}, (0.0, None)),
+    ],
+)
+def test_label_smoothing_of_published_lines(columns, expected):
+    lines = [
+        line
+        for line in published_results()
+        if all(getattr(line, name) == value for name, value in columns.items())
+    ]
+    assert lines
+    assert {published.label_smoothing(line) for line in lines} == {expected}
 
 
 @pytest.mark.parametrize(
@@ -151,17 +182,20 @@ def test_whose_model_is_ours(framework, model, ours):
     assert published.our_name(lines[0]) == ours
 
 
-def make_run(directory, seed, top1, **changes):
+def make_run(directory, seed, top1, data="digits validation", examples=360, **changes):
     from bot_jax.config import to_json
     from configs import quickstart
 
     config = quickstart.get_config()
     config.name, config.seed = "quickstart", seed
     for name, value in changes.items():
-        setattr(config, name, value)
+        if name.startswith("data_"):
+            config.data[name.removeprefix("data_")] = value
+        else:
+            setattr(config, name, value)
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(to_json(config))
-    result = {"top1": top1, "top5": 100.0, "num_examples": 360, "epochs": 12.0}
+    result = {"top1": top1, "top5": 100.0, "num_examples": examples, "epochs": 12.0, "data": data}
     (directory / "result.json").write_text(json.dumps(result))
 
 
@@ -180,6 +214,46 @@ def test_seeds_are_a_group_and_other_configurations_are_not(ladder):
     assert (one.top1, two.top1) == ((98.0, 98.5, 98.1), (90.0, 90.4))
     assert (one.data, one.examples, one.image_size, one.crop) == ("digits/validation", 360, 24, 1)
     assert (one.epochs, one.label_smoothing, one.label_smoothing_form) == (12.0, 0.1, "uniform")
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "data", "own", "expected"),
+    [
+        ("tfds", "/tfds", "tfds imagenet2012/5.1.0 validation", None, "imagenet2012/validation"),
+        # Own photographs as record files, under the default name.
+        ("tfds", "/mine/shoes", "tfds images/1.0.0 validation", None, "shoes/validation"),
+        ("tfds", "/mine", "tfds images/1.0.0 validation", "a/b", "a/b"),
+        ("tfds", "/t", "tfds imagenet2012_subset/1pct/5.0.0 validation", "a/b", None),
+        ("folder", "/mine/shoes", "folder /mine/shoes/validation", None, "shoes/validation"),
+        ("folder", "/mine", "folder /mine/validation", "imagenet2012/validation", ...),
+        ("digits", "", "digits validation", "imagenet2012/validation", "digits/validation"),
+    ],
+)
+def test_what_the_data_are(tmp_path, source, path, data, own, expected):
+    config = {"data_source": source, "data_path": path, "data_tfds_name": "imagenet2012"}
+    make_run(tmp_path / "a", 0, 70.0, data=data, **config)
+    (group,) = read_groups([tmp_path / "a"], own)
+    expected = {None: "imagenet2012_subset/1pct/validation", ...: own}.get(expected, expected)
+    assert group.data == expected
+
+
+def test_own_images_are_not_taken_for_imagenet(tmp_path, capsys):
+    """Neither by the name of the data set nor, where that is given, by the number of examples."""
+    for seed in range(3):
+        options = {"data_source": "tfds", "data_path": "/shoes", "name": "table6:resnet50_d_cosine"}
+        make_run(tmp_path / f"{seed}", seed, 99 + seed / 10, "tfds images/1.0.0 val", **options)
+    given = [tmp_path, "--with", "paper", "--format", "json"]
+    for more in ([], ["--data", "imagenet2012/validation"]):
+        text = run(capsys, *given, *more)[1]
+        assert {line["verdict"] for line in json.loads(text)["comparisons"]} == {"cannot tell"}
+
+
+def test_a_run_from_another_place_is_of_the_same_group(tmp_path):
+    """The data elsewhere and other checkpoints change no result; another batch does."""
+    for seed, (path, batch) in enumerate((("/a/shoes", 64), ("/b/shoes", 64), ("/b/shoes", 32))):
+        options = {"data_source": "folder", "data_path": path, "batch_size": batch}
+        make_run(tmp_path / f"{seed}", seed, 90.0, "folder x", log_every_steps=seed + 1, **options)
+    assert [len(group.top1) for group in read_groups([tmp_path])] == [2, 1]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -236,6 +310,12 @@ def test_other_wrong_input(tmp_path, capsys):
     code, text = run(capsys, file, "--with", "keras")
     assert (code, "there are paper, gluoncv" in text) == (2, True)
     assert run(capsys, file, "--output", tmp_path / "no" / "where")[0] == 2
+
+
+def test_rows_are_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    group = Group("x", "resnet50_d", recipe="table6:resnet50_d_cosine", top1=(1.0,))
+    assert any(own for _, own in published.references(group, ["paper"]))
 
 
 def test_a_recipe_of_a_stranger_names_no_file_elsewhere(tmp_path):

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from bot_jax.errors import InputError, check_choice, command, suggest
@@ -37,6 +41,29 @@ def test_a_command_ends_with_130_where_it_is_interrupted(capsys):
 
     assert main() == 130
     assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_a_command_ends_well_where_nobody_reads_on():
+    """As after `| head`: what reads is gone before all is written."""
+    program = (
+        "from bot_jax.errors import command\n"
+        "@command\n"
+        "def main(arguments=None):\n"
+        "    for i in range(100_000): print('line', i)\n"
+        "    return 0\n"
+        "raise SystemExit(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "line 0\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
 
 
 def test_a_fault_of_the_program_is_not_hidden():

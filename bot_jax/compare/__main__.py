@@ -18,6 +18,7 @@ from bot_jax.errors import command
 _EPILOG = """\
 examples:
   python -m bot_jax.compare runs/a runs/b
+  python -m bot_jax.compare runs/folders --data imagenet2012/validation --with paper
   python -m bot_jax.compare runs/ladder timm.json --with paper,gluoncv,timm
   python -m bot_jax.compare runs/ladder --with paper --format html --output compared.html
 """
@@ -42,6 +43,11 @@ def _parse(arguments):
         default="",
         metavar="LIST",
         help="published results: paper,gluoncv,timm,torchvision,paddleclas",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="SET/SPLIT",
+        help="what runs on own files are of, such as imagenet2012/validation (their directory)",
     )
     parser.add_argument(
         "--margin", type=float, default=0.3, metavar="X", help="points that are no matter (0.3)"
@@ -81,7 +87,7 @@ def main(arguments=None) -> int:
     from bot_jax.compare.groups import read_groups
 
     try:
-        groups = read_groups(flags.runs)
+        groups = read_groups(flags.runs, flags.data)
         sources = [name for name in flags.sources.split(",") if name]
         text = FORMATS[flags.format](groups, comparisons(groups, sources, flags.margin))
         if flags.output:

@@ -6,10 +6,12 @@ They come from workdirs of this project, or from JSON files that any framework c
 import dataclasses
 import hashlib
 import json
+import re
 import statistics
 from pathlib import Path
 
 from bot_jax.errors import InputError, suggest
+from bot_jax.prepare import DATA_SET_NAME
 
 # Of the JSON form: field -> the types that it may have. `model` and `top1` are needed.
 FIELDS = {
@@ -76,15 +78,20 @@ def mean_and_spread(values) -> tuple[float | None, float | None]:
     return mean, statistics.stdev(values) if len(values) > 1 else None
 
 
-def read_groups(paths: list[Path]) -> list[Group]:
+def read_groups(paths: list[Path], data: str | None = None) -> list[Group]:
     """The groups of some workdirs, directories of them, and .json files, in their order.
+
+    Args:
+      paths: of them.
+      data: what runs on somebody's own files were evaluated on, such as "imagenet2012/validation";
+        default: the name of their directory, and the split.
 
     Raises:
       InputError: one of them has no results, or a file is not of the form.
     """
     groups: dict[tuple, Group] = {}
     for path in paths:
-        for key, found in _read(path):
+        for key, found in _read(path, data):
             before = groups.get(key)
             if before:
                 found = dataclasses.replace(
@@ -94,7 +101,7 @@ def read_groups(paths: list[Path]) -> list[Group]:
     return list(groups.values())
 
 
-def _read(path):
+def _read(path, data):
     if path.suffix == ".json" and path.is_file():
         return [((str(path), i), group) for i, group in enumerate(_read_file(path))]
     if not path.is_dir():
@@ -104,7 +111,7 @@ def _read(path):
         raise InputError(
             f"{path} has no result.json, nor has a directory in it: no run there is finished."
         )
-    return [_read_run(directory) for directory in found]
+    return [_read_run(directory, data) for directory in found]
 
 
 def _workdirs(path):
@@ -120,21 +127,46 @@ def _load(file):
         raise InputError(f"{file} cannot be read: {error}") from error
 
 
-def _read_run(directory):
+# What makes no other result, or is asked for by its own name.
+_MAKES_NO_DIFFERENCE = ("seed", "checkpoint", "log_every_steps", "eval_batch_size", "dry_run")
+_OF_THE_PLACE = ("path", "service")
+
+
+def _what_is_alike(config, where):
+    """A hash of what two runs of a group have in common; `where` is the name of the data."""
+    same = {name: value for name, value in config.items() if name not in _MAKES_NO_DIFFERENCE}
+    same["data"] = {k: v for k, v in config["data"].items() if k not in _OF_THE_PLACE}
+    return hashlib.sha256(json.dumps([where, same], sort_keys=True).encode()).hexdigest()
+
+
+def _data_name(result, config, own_files):
+    """Data set and split of the evaluation; `own_files` is what the user says of own files."""
+    data = config["data"]
+    set_name, split = Path(data["path"]).name or data["source"], data["eval_split"]
+    if data["source"] == "tfds":
+        # "tfds imagenet2012/5.1.0 validation". Folders that `bot_jax.prepare` made into record
+        # files have one name for all.
+        found = re.fullmatch(r"tfds (\S+)/[\d.]+ .*", result["data"])
+        if found and found[1] != DATA_SET_NAME:
+            return f"{found[1]}/{split}"
+    elif data["source"] not in ("folder", "list"):
+        return f"{set_name}/{split}"
+    return own_files or f"{set_name}/{split}"
+
+
+def _read_run(directory, own_files):
     """(what two runs of a group have in common, the run as a group of one)."""
     result, config = _load(directory / "result.json"), _load(directory / "config.json")
     try:
         data, smoothing = config["data"], config["label_smoothing"]
         size = data["image_size"]
         resize = data["eval_resize"] or -(-size * 8 // 7)  # ceil(image_size / 0.875)
-        where = data["tfds_name"] if data["source"] == "tfds" else Path(data["path"]).name
-        same = {name: value for name, value in config.items() if name != "seed"}
-        key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-        return key, Group(
+        where = _data_name(result, config, own_files)
+        return _what_is_alike(config, where), Group(
             framework="bot_jax",
             model=config["model"]["name"],
             recipe=config["name"],
-            data=f"{where or data['source']}/{data['eval_split']}",
+            data=where,
             examples=result["num_examples"],
             epochs=result["epochs"],
             image_size=size,

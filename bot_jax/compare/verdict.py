@@ -16,9 +16,8 @@ import statistics
 from bot_jax.compare.groups import Group, mean_and_spread
 
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL = "reproduced", "not reproduced", "cannot tell"
-# Where these differ, accuracies are of different things.
-_DECISIVE = ("data",)
 _LABELS = {
+    "model": "model",
     "data": "data",
     "examples": "examples",
     "epochs": "epochs",
@@ -88,10 +87,8 @@ def marks(of: Group, to: Group) -> tuple[str, ...]:
         ours, theirs = getattr(of, name), getattr(to, name)
         if ours is None and theirs is None:
             continue
-        if name.startswith("label_smoothing") and not (of.label_smoothing and to.label_smoothing):
-            if name == "label_smoothing" and (of.label_smoothing or 0) != (to.label_smoothing or 0):
-                found.append(f"label smoothing {ours or 0:g} / {_text(theirs)}")
-            continue
+        if name == "label_smoothing_form" and not (of.label_smoothing and to.label_smoothing):
+            continue  # the form of none
         same = ours == theirs
         if isinstance(ours, float | int) and isinstance(theirs, float | int):
             same = math.isclose(ours, theirs, rel_tol=2e-3)
@@ -124,13 +121,16 @@ def compare(
 
     Returns:
       Reproduced where all of the interval is above minus `margin`, not reproduced where all of it
-      is below, else, and where there is no interval or the data differ, undecided.
+      is below, else, and where there is no interval, or data or number of examples
+      differ, undecided.
     """
     difference = statistics.mean(of.top1) - statistics.mean(to.top1)
     found, where = marks(of, to), interval(of.top1, to.top1, spread, runs)
+    known = None not in (of.examples, to.examples)
     if not same_recipe:
         found = ("another recipe", *found)
-    if any(mark.startswith(_DECISIVE) for mark in found):
+    # Of other images accuracies say nothing of each other, whatever else is alike.
+    if of.data != to.data or (known and of.examples != to.examples):
         verdict, why = CANNOT_TELL, "other data, or not known which"
     elif where is None:
         verdict, why = CANNOT_TELL, "one run has no spread"
