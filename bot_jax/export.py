@@ -91,6 +91,19 @@ def write_weights(file: Path, weights: Weights) -> None:
     os.replace(temporary, file)
 
 
+def is_own_file(file: Path) -> bool:
+    """Whether a file is one of `write_weights`, or a damaged one of which that cannot be told."""
+    from safetensors import SafetensorError, safe_open
+
+    if file.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return _HEADER in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return True
+
+
 def read_weights(file: Path) -> Weights:
     """Reads a file of `write_weights`.
 

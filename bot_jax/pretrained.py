@@ -1,4 +1,4 @@
-"""Starting with the weights of another run, for data of one's own.
+"""Starting with the weights of another run, or of another framework, for data of one's own.
 
 The model must be the same but for its classifier: an array is loaded where name and shape fit.
 The classifier is kept where the data have the same classes in the same order; if not it starts
@@ -16,6 +16,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from bot_jax import export
 from bot_jax.checkpoint import shape_differences
 from bot_jax.errors import InputError
+from bot_jax.interop.arrays import read_arrays
+from bot_jax.interop.translate import from_theirs, likely_framework
 from bot_jax.optim.freeze import frozen_mask
 from bot_jax.optim.rate_advice import advised_rate, rate_warning
 
@@ -64,13 +66,7 @@ def load_pretrained(config, setup) -> Pretrained | None:
     """
     if not config.pretrained:
         return None
-    path = Path(config.pretrained)
-    if not path.exists():
-        raise InputError(
-            f"config.pretrained = {path}: there is no such run or file. Name the --workdir of a "
-            "finished run, or a file of `python -m bot_jax.export`."
-        )
-    weights = export.load_weights(path)
+    weights = _read(Path(config.pretrained), config)
     shapes = {"params": setup.state_shapes.params, "batch_stats": setup.state_shapes.batch_stats}
     variables, facts = select(weights, shapes, config, setup.source.class_names)
     report = {
@@ -80,6 +76,24 @@ def load_pretrained(config, setup) -> Pretrained | None:
         "checksum": export.checksum(weights.variables),
     }
     return Pretrained(variables, report | facts)
+
+
+def _read(path, config):
+    """The weights of a run, of a file of `export`, or of another framework's file."""
+    if not path.exists():
+        raise InputError(
+            f"config.pretrained = {path}: there is no such run or file. Name the --workdir of a "
+            "finished run, a file of `python -m bot_jax.export`, or weights of another framework "
+            "as .safetensors, .npz, .pth, .th, .pt or .bin."
+        )
+    if path.is_dir() or export.is_own_file(path):
+        return export.load_weights(path)
+    arrays, model = read_arrays(path), config.model.name
+    framework = likely_framework(arrays, model)
+    # Which classes its classifier knows the file does not say.
+    found = from_theirs(arrays, model, framework, drop_classifier=True)
+    options, size = config.model.options.to_dict(), config.data.image_size
+    return export.Weights(model, options, (), size, 0, found.variables)
 
 
 def select(weights: export.Weights, shapes: dict, config, class_names) -> tuple[dict, dict]:
@@ -132,6 +146,8 @@ def select(weights: export.Weights, shapes: dict, config, class_names) -> tuple[
 def _compare_classes(theirs, ours):
     if theirs == ours:
         return True, f"the same {len(ours):,} classes"
+    if not theirs:
+        return False, "the file does not name its classes; `bot_jax.convert --classes` makes one"
     if len(theirs) != len(ours):
         return False, f"{len(theirs):,} classes there, {len(ours):,} here"
     if set(theirs) == set(ours):

@@ -77,8 +77,8 @@ def get_config() -> ConfigDict:
     label_smoothing.epsilon = 0.0  # 0.1 in the paper
     label_smoothing.form = "uniform"  # uniform: eps / K | paper: eps / (K - 1)
 
-    # Weights to start with, all but a classifier of other classes: --workdir of a run, or a file of
-    # `bot_jax.export`; "": drawn at random.
+    # Weights to start with, all but a classifier of other classes: --workdir of a run, a file of
+    # `bot_jax.export`, or another framework's (.safetensors, .npz, .pth); "": drawn at random.
     config.pretrained = ""
     config.freeze = freeze = ConfigDict()
     freeze.parameters = ""  # regular expression of names such as stem_conv1/kernel; "": none

@@ -5,12 +5,19 @@ kind, then start from it where there are few:
 
     python -m bot_jax.main --config configs/photos.py --workdir runs/photos \
         --config.data.path=MANY
-    python -m bot_jax.main --config configs/finetune.py:layer_rates --workdir runs/finetuned \
+    python -m bot_jax.main --config configs/finetune.py:all --workdir runs/finetuned \
         --config.data.path=FEW
 
 MANY and FEW have train/CLASS/ and validation/CLASS/, or CLASS/ alone. Weights that are elsewhere
-are named with --config.pretrained: a run, or a file of `python -m bot_jax.export`. The fewer the
-images, the more of the network is best left as it is, so the rows are worth a comparison.
+are named with --config.pretrained: a run, a file of `python -m bot_jax.export`, or another
+framework's, as --config.pretrained=resnet18d.pth. What helps where classes differ in size, and for
+images of no class:
+
+    --config.data.balance=weights          or resample
+    --config.data.background=OTHER_IMAGES   one more class, and a threshold below which to reject
+
+The rates are those of PaddleClas's advice, for weights of very many images. With a few thousand
+steps in all they can be too low: docs/own_data.md has a comparison, in which `same_recipe` led.
 """
 
 from bot_jax.recipes import Row
@@ -29,6 +36,12 @@ def _all():
     return config
 
 
+def _same_recipe():
+    config = photos.get_config()
+    config.pretrained = "runs/photos"
+    return config
+
+
 def _layer_rates():
     config = _all()
     config.optimizer.layer_rates = LAYER_RATES
@@ -44,6 +57,7 @@ def _frozen():
 
 ROWS = {
     "all": Row(_all, remark="every layer learns, at a tenth or less of the rate from scratch"),
+    "same_recipe": Row(_same_recipe, remark="that of photos.py; nothing but the weights differs"),
     "layer_rates": Row(_layer_rates, remark="the nearer to the input, the slower"),
     "frozen": Row(_frozen, remark="only the classifier learns; statistics stay as they are"),
 }

@@ -8,14 +8,12 @@
 DIR has train/CLASS/ and validation/CLASS/, or CLASS/ alone. Beside photos.py: RandAugment, which
 unlike AutoAugment was not searched for one data set; classes of different size seen equally often;
 dropout; and an end when eight evaluations have brought nothing. `pretrained` goes on from the
-weights of a run of the same model on any other images, at a tenth of the rate, smaller still near
-the input. Both are ResNet-18-D at 64 pixels, for a CPU; with a GPU take more pixels and a larger
+weights of a run of the same model on any other images, at a tenth of the rate. Both are ResNet-18-D at 64 pixels, for a CPU; with a GPU take more pixels and a larger
 model.
 """
 
 from bot_jax.recipes import Row
 from configs import photos
-from configs.finetune import LAYER_RATES
 
 
 def _scratch():
@@ -34,7 +32,6 @@ def _pretrained():
     config.epochs = 20.0
     config.pretrained = "runs/other"
     config.optimizer.base_learning_rate = 0.02
-    config.optimizer.layer_rates = LAYER_RATES
     return config
 
 

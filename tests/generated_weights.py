@@ -6,7 +6,7 @@ import numpy as np
 
 
 def generated(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a name as timm and torchvision have it: float32, the same everywhere.
+    """The array of a name as another framework has it: float32, the same everywhere.
 
     Kernels have the size of He's initialisation, so that activations neither vanish nor grow;
     batch norms are far from what they begin with.
@@ -16,7 +16,7 @@ def generated(name: str, shape: tuple[int, ...]) -> np.ndarray:
         draw *= np.sqrt(2 / np.prod(shape[1:]))
     elif name.endswith("running_var"):
         draw = 0.5 + 0.2 * np.abs(draw)
-    elif name.endswith("weight"):
+    elif name.endswith(("weight", "gamma")):
         draw = 0.6 + 0.1 * draw
     else:
         draw *= 0.1
@@ -32,3 +32,14 @@ def condensed(name: str, array: np.ndarray) -> float:
     """One number of a channel-wise array that depends on all of it, and on their order."""
     weights = np.random.Generator(np.random.Philox(zlib.crc32(name.encode()) + 1))
     return float(np.float64(array) @ weights.normal(size=array.shape) / np.sqrt(array.size))
+
+
+def shortened(value):
+    """Twelve digits of every number."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, list):
+        return [shortened(item) for item in value]
+    if isinstance(value, dict):
+        return {name: shortened(item) for name, item in value.items()}
+    return value

@@ -12,7 +12,7 @@ import numpy as np
 import timm
 import torch
 import torchvision
-from generated_weights import condensed, generated, images
+from generated_weights import condensed, generated, images, shortened
 
 FILE = Path(__file__).with_name("goldens") / "forward.json"
 # Ours, framework, theirs.
@@ -80,17 +80,6 @@ def run(model, size):
         statistics.append(condensed(mean_name, module.running_mean.numpy()))
         statistics.append(condensed(var_name, var.numpy()))
     return found | {"statistics": statistics}
-
-
-def shortened(value):
-    """Twelve digits of every number."""
-    if isinstance(value, float):
-        return float(f"{value:.12g}")
-    if isinstance(value, list):
-        return [shortened(item) for item in value]
-    if isinstance(value, dict):
-        return {name: shortened(item) for name, item in value.items()}
-    return value
 
 
 def main():

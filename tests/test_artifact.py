@@ -12,7 +12,9 @@ import jax.export
 import numpy as np
 import pytest
 from data_helpers import encode, smooth_image
+from PIL import Image
 from safetensors.numpy import load
+from sklearn.datasets import load_sample_images
 
 from bot_jax import artifact, export
 from bot_jax.augment.normalize import normalize
@@ -195,6 +197,48 @@ def test_every_kind_of_model(model, size, tmp_path):
     expected = own_logits(module, weights, images)
     np.testing.assert_allclose(
         results["logits"], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.slow
+def test_photographs_through_the_commands(tmp_path):
+    """Exported and predicted in processes of their own, and run without this package."""
+    module, weights = make_weights("resnet18_d", 64)
+    export.write_weights(tmp_path / "m.safetensors", weights)
+    folder, photographs = tmp_path / "photographs", load_sample_images()
+    folder.mkdir()
+    for name, pixels in zip(("china", "flower"), photographs.images, strict=True):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+
+    def command(*arguments):
+        root = Path(__file__).parents[1]
+        command = [sys.executable, "-m", *map(str, arguments)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    program = tmp_path / "m.zip"
+    command("bot_jax.export", tmp_path / "m.safetensors", program, "--eval-resize", 73)
+    printed = command("bot_jax.predict", folder, "--model", program, "--top", 3, "--json")
+    prepared = np.stack(
+        [
+            crop.resize_and_center_crop(
+                pixels, 64, eval_resize=73, interpolation="bilinear", antialias=False
+            )
+            for pixels in photographs.images
+        ]
+    )
+    expected = own_logits(module, weights, prepared)
+    found = [json.loads(line) for line in printed.splitlines()]
+    assert [Path(one["image"]).name for one in found] == ["china.png", "flower.png"]
+    for one, logits in zip(found, expected, strict=True):
+        probabilities = np.exp(logits - logits.max())
+        probabilities /= probabilities.sum()
+        assert one["class"] == NAMES[logits.argmax()]
+        assert one["probability"] == pytest.approx(probabilities.max(), abs=0.01)
+    alone, _ = run_alone(program, prepared, tmp_path)
+    np.testing.assert_allclose(
+        alone["logits"], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
     )
 
 

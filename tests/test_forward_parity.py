@@ -1,5 +1,9 @@
-"""Our models against timm's and torchvision's: the same generated weights, the same numbers."""
+"""Our models against those of timm, torchvision and GluonCV: the same weights, the same numbers.
 
+Against numbers that were stored, and where PyTorch is installed against timm and torchvision live.
+"""
+
+import importlib.util
 import json
 from pathlib import Path
 
@@ -11,13 +15,25 @@ from generated_weights import condensed, generated, images
 from bot_jax.interop.translate import from_theirs, to_theirs
 from bot_jax.models.registry import get_model
 
-GOLDENS = json.loads((Path(__file__).with_name("goldens") / "forward.json").read_text())["goldens"]
+FOLDER = Path(__file__).with_name("goldens")
+GOLDENS = {
+    case: golden
+    for name in ("forward", "forward_gluoncv")
+    for case, golden in json.loads((FOLDER / f"{name}.json").read_text())["goldens"].items()
+}
 FAST = ("resnet18_d timm 65", "resnet50_b torchvision 64", "mobilenet_100 timm 65")
-# The others in float64 alone, which says more, at odd and even sizes in turn.
-SLOW = [case for i, case in enumerate(GOLDENS) if i % 4 in (0, 3) and case not in FAST]
+FAST += ("mobilenet_025 gluoncv 64",)
+SLOW = [case for case in GOLDENS if case not in FAST]
 BOUNDS = {"float64": 1e-9, "float32": 1e-4}
-CASES = [pytest.param(*case.split(), dtype) for case in FAST for dtype in BOUNDS]
-CASES += [pytest.param(*case.split(), "float64", marks=pytest.mark.slow) for case in SLOW]
+# The slow ones in float64 alone, which says more.
+CASES = [pytest.param(case, dtype) for case in FAST for dtype in BOUNDS]
+CASES += [pytest.param(case, "float64", marks=pytest.mark.slow) for case in SLOW]
+LIVE = ("resnet26_d timm 33", "resnet34_b torchvision 47", "mobilenet_100 timm 40")
+
+
+def naming(model, framework):
+    """Whose names the arrays have: GluonCV's variant A has them made alike to torchvision's."""
+    return "torchvision" if (framework, model[-2:]) == ("gluoncv", "_a") else framework
 
 
 def their_arrays(model, framework):
@@ -47,10 +63,30 @@ def run(model, variables, size, dtype):
     return np.asarray(inference), np.asarray(training), variables | jax.device_get(new)
 
 
-@pytest.mark.parametrize(("model", "framework", "size", "dtype"), CASES)
-def test_generated_weights_give_their_logits(model, framework, size, dtype):
-    tolerance = BOUNDS[dtype]
-    golden = GOLDENS[f"{model} {framework} {size}"]
+@pytest.mark.parametrize(("case", "dtype"), CASES)
+def test_generated_weights_give_their_logits(case, dtype):
+    check(case, dtype, GOLDENS[case])
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("case", LIVE)
+def test_the_packages_that_are_installed_give_the_same_logits(case, dtype):
+    """At sizes that are stored nowhere."""
+    for package in ("torch", "timm", "torchvision"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    import make_forward_goldens
+
+    model, framework, size = case.split()
+    (theirs,) = (t for o, f, t in make_forward_goldens.MODELS if (o, f) == (model, framework))
+    made = make_forward_goldens.make(framework, theirs)
+    check(case, dtype, make_forward_goldens.run(made, int(size)))
+
+
+def check(case, dtype, golden):
+    """Compares logits and statistics of our model of a case with what is given of theirs."""
+    model, framework, size = case.split()
+    tolerance, framework = BOUNDS[dtype], naming(model, framework)
     arrays = their_arrays(model, framework)
     with jax.enable_x64(dtype == "float64"):
         variables = from_theirs(arrays, model, framework).variables

@@ -10,15 +10,20 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+import torch_files
 
 from bot_jax import export, parallel, train, training_loop
 from bot_jax.checkpoint import Checkpoints
 from bot_jax.config import load_config
 from bot_jax.describe import describe_run
 from bot_jax.errors import InputError
+from bot_jax.interop.arrays import write_arrays
+from bot_jax.interop.translate import to_theirs
 from bot_jax.interrupt import Interrupted
+from bot_jax.models.registry import get_model
 from bot_jax.pretrained import load_pretrained, select
 from bot_jax.setup import make_setup
+from bot_jax.state import variable_shapes
 
 CLASSES = tuple(map(str, range(10)))
 
@@ -162,7 +167,7 @@ def selected(weights, config, **changes):
     [
         (CLASSES[:9], "9 classes there, 10 here"),
         (CLASSES[::-1], "the same 10 classes, in another order"),
-        ((), "0 classes there, 10 here"),
+        ((), "the file does not name its classes; `bot_jax.convert --classes` makes one"),
         ((*CLASSES[:9], "a"), "other classes: number 9 is 'a' there and '9' here"),
     ],
 )
@@ -230,6 +235,56 @@ def test_half_precision_becomes_float32(tiny_config, weights):
     half = jax.tree.map(lambda x: x.astype(np.float16), weights.variables)
     variables, _ = selected(weights, tiny_config, variables=half)
     assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
+
+
+FOREIGN = [
+    ("resnet20_cifar", "pytorch_resnet_cifar10", "a.pth"),
+    ("resnet18_d", "timm", "a.safetensors"),
+    ("resnet18_b", "torchvision", "a.bin"),
+    ("mobilenet_025", "gluoncv", "a.npz"),
+    ("resnet18_d", "paddleclas", "a.npz"),
+    ("inception_v3", "torchvision", "a.pt"),
+]
+
+
+def foreign_file(file, arrays):
+    if file.suffix in (".npz", ".safetensors"):
+        write_arrays(file, arrays)
+    else:
+        torch_files.save(file, {name: torch_files.dense(array) for name, array in arrays.items()})
+
+
+@pytest.mark.parametrize(("model", "framework", "name"), FOREIGN)
+def test_weights_of_another_framework_in_one_line(tiny_config, tmp_path, model, framework, name):
+    """Without `convert`, from every kind of file; 1000 classes there and ten here."""
+    made = get_model(model, num_classes=1000)
+    shapes = variable_shapes(made, 299 if model == "inception_v3" else 64)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+    file = tmp_path / name
+    foreign_file(file, to_theirs(variables, model, framework))
+    tiny_config.model.name, tiny_config.pretrained = model, str(file)
+    tiny_config.data.image_size, tiny_config.data.eval_resize = 75, 0  # for Inception-V3
+    pretrained = load_pretrained(tiny_config, make_setup(tiny_config, trained=False))
+    del variables["params"]["head"]
+    assert_equal(pretrained.variables, variables)
+    facts = dict(pretrained.describe())
+    assert facts["classifier"].startswith("replaced: the file does not name its classes")
+    assert facts["arrays new"] == "2: params/head/bias, params/head/kernel"
+
+
+def test_weights_of_another_framework_that_do_not_fit(tiny_config, tmp_path):
+    made = get_model("resnet18_b", num_classes=10)
+    variables = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), variable_shapes(made, 64))
+    arrays = to_theirs(variables, "resnet18_b", "torchvision")
+    arrays["extra.weight"] = arrays.pop("layer4.1.conv2.weight")
+    foreign_file(tmp_path / "a.pth", arrays)
+    tiny_config.model.name, tiny_config.pretrained = "resnet18_b", str(tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"(?s)missing:\n  layer4.1.conv2.*unexpected:\n  extra"):
+        load_pretrained(tiny_config, make_setup(tiny_config, trained=False))
+    tiny_config.model.name = "tiny"
+    with pytest.raises(InputError, match="No other framework has the arrays of tiny"):
+        load_pretrained(tiny_config, make_setup(tiny_config, trained=False))
 
 
 def test_what_is_not_there_is_refused_before_anything_is_written(tiny_config, tmp_path):

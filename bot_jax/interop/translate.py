@@ -1,12 +1,13 @@
 """Arrays of a model under our names and another framework's, there and back without loss."""
 
+import contextlib
 import dataclasses
 from collections import Counter
 
 import numpy as np
 
 from bot_jax.errors import InputError
-from bot_jax.interop.names import module_names
+from bot_jax.interop.names import FRAMEWORKS, module_names
 
 # Ours -> theirs, of batch norm; `kernel` is `weight` and `bias` is `bias` in dense layers.
 _LEAVES = {
@@ -118,6 +119,23 @@ def from_theirs(
         options, num_classes = {}, 0
     variables = unflatten_dict({path: flat[path] for path in sorted(flat)})
     return Translation(variables, options, num_classes, sorted(rounded))
+
+
+def likely_framework(arrays: dict[str, np.ndarray], model: str) -> str:
+    """The framework whose names of a model the arrays have the most of.
+
+    Raises:
+      InputError: no framework has the model.
+    """
+    found = {}
+    shapes = _shapes(model, 2, {})
+    for framework in FRAMEWORKS:
+        with contextlib.suppress(InputError):
+            names = _their_names(model, framework, shapes).values()
+            found[framework] = sum(name in arrays for name in names)
+    if not found:
+        raise InputError(f"No other framework has the arrays of {model}.")
+    return max(found, key=found.get)
 
 
 def _compare(arrays, shapes, names, unwanted, framework, model):
