@@ -3,7 +3,7 @@
 #
 #   launch/test.sh [ARGUMENT ...]
 #
-# Arguments are passed on to pytest, for example tests/test_rng.py, or -m "slow or not slow" to
+# Arguments are passed on to pytest, for example tests/test_rng.py, or -m "not exhaustive" to
 # include the slow tests; relative paths in them start at the root of the checkout.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."

@@ -1,7 +1,9 @@
 """Set-up shared by all tests: eight CPU devices, and real images where they are at hand."""
 
 import functools
+import gc
 import os
+import sys
 from pathlib import Path
 
 # Before JAX is imported: it reads these once. Nearly all of the suite's time is compiling, and
@@ -18,6 +20,16 @@ import pytest
 def pytest_addoption(parser):
     """How many cases test_fuzz_images.py tries; test_fuzz_lists.py tries three quarters of it."""
     parser.addoption("--fuzz-cases", type=int, default=2048, metavar="N", help="(2048)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_what_was_compiled():
+    """Gives back the memory of a module's programs, which no other module runs again."""
+    yield
+    jax = sys.modules.get("jax")  # as long as nothing imported it there is nothing to give back
+    if jax is not None:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,19 @@ ONE_OF_EACH_FAMILY = (
     "configs/table2.py:inception_v3",
     "configs/table2.py:mobilenet",
 )
+# What else a table has: float16, a teacher with mixup, basic blocks, other data.
+ONE_OF_EACH_KIND = (
+    "configs/table4.py:bs1024_fp16",
+    "configs/table6.py:mobilenet_distill_mixup",
+    "configs/gluoncv.py:resnet18_v1b",
+    "configs/table7.py:efficient",
+)
+
+
+def _marks(row):
+    if row in ONE_OF_EACH_FAMILY:
+        return ()
+    return pytest.mark.slow if row in ONE_OF_EACH_KIND else pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +150,13 @@ def compiled_once():
         yield
 
 
+def test_the_chosen_rows_are_there():
+    assert {*ONE_OF_EACH_FAMILY, *ONE_OF_EACH_KIND} <= set(ROWS)
+
+
 @pytest.mark.parametrize(
     "location",
-    [
-        pytest.param(row, marks=() if row in ONE_OF_EACH_FAMILY else pytest.mark.slow)
-        for row in ROWS
-    ],
+    [pytest.param(row, marks=_marks(row)) for row in ROWS],
 )
 def test_every_row_of_the_paper_passes_a_dry_run(compiled_once, location):
     config = load_config(location)
