@@ -8,8 +8,8 @@
 DIR has train/CLASS/ and validation/CLASS/, or CLASS/ alone. Beside photos.py: RandAugment, which
 unlike AutoAugment was not searched for one data set; classes of different size seen equally often;
 dropout; and an end when eight evaluations have brought nothing. `pretrained` goes on from the
-weights of a run of the same model on any other images, at a tenth of the rate. Both are ResNet-18-D at 64 pixels, for a CPU; with a GPU take more pixels and a larger
-model.
+weights of a run of the same model on any other images, at a tenth of the rate. Both are
+ResNet-18-D at 64 pixels, for a CPU; with a GPU take more pixels and a larger model.
 """
 
 from bot_jax.recipes import Row

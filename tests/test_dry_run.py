@@ -117,7 +117,7 @@ ONE_OF_EACH_KIND = (
     "configs/table4.py:bs1024_fp16",
     "configs/table6.py:mobilenet_distill_mixup",
     "configs/gluoncv.py:resnet18_v1b",
-    "configs/table7.py:efficient",
+    "configs/table7.py:places365_efficient",
 )
 
 
