@@ -197,9 +197,13 @@ def _check(config):
         if not low <= flat[field] <= high:
             bound = f"at least {low}" if high == _NO_LIMIT else f"from {low} to {high}"
             raise InputError(f"config.{field} = {flat[field]} must be {bound}.")
+    for field in _BELOW_ONE:
+        if flat[field] >= 1:
+            raise InputError(f"config.{field} = {flat[field]} must be below 1: nothing new counts.")
 
 
 _NO_LIMIT = sys.float_info.max
+_BELOW_ONE = ("ema_decay", "optimizer.momentum")
 _RANGES = {
     "seed": (0, 2**31 - 1),
     "epochs": (0, _NO_LIMIT),
@@ -231,6 +235,7 @@ _RANGES = {
     "optimizer.lookahead_steps": (0, _NO_LIMIT),
     "optimizer.lookahead_alpha": (0, 1),
     "schedule.warmup_epochs": (0, _NO_LIMIT),
+    "schedule.warmup_base_rate": (0, _NO_LIMIT),
     "schedule.warmup_factor": (0, 1),
     "schedule.warmup_until_error": (0, 1),
     "schedule.factor": (0, 1),

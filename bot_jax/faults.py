@@ -15,10 +15,10 @@ metrics.jsonl and its result are compared with those of the run that was left al
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -62,15 +62,32 @@ class Course:
             i for i in range(len(gaps)) if splits[i] == "train" and splits[i + 1] != "train"
         ]
         self.evaluated = into_evaluation
+        if not into_evaluation or len(times) < 4:
+            raise InputError(
+                "The run has too few lines of metrics, or none before an evaluation, to draw "
+                "moments from: lower config.log_every_steps and config.eval_every_epochs."
+            )
         self.evaluation = statistics.median(gaps[i] for i in into_evaluation)
         self.step = statistics.median(
             gap for i, gap in enumerate(gaps) if splits[i] == splits[i + 1] == "train"
         )
 
 
-def _start(command, workdir):
+@contextlib.contextmanager
+def _started(command, workdir):
+    """The run, started, and killed if it is still there at the end."""
     with (workdir.parent / f"{workdir.name}.log").open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _check_time(began, timeout):
+    if time.monotonic() - began > timeout:
+        raise InputError(f"A run took more than --timeout = {timeout} seconds.")
 
 
 def _lines(workdir) -> int:
@@ -91,15 +108,13 @@ def half_written(workdir) -> set[str]:
 
 def _watch(command, workdir, timeout) -> Course:
     """Runs without a fault, and notes how it goes."""
-    process, began, times, checkpoints = _start(command, workdir), time.monotonic(), [], set()
-    while process.poll() is None:
-        now = time.monotonic() - began
-        times += [now] * (_lines(workdir) - len(times))
-        checkpoints |= half_written(workdir)
-        if now > timeout:
-            process.kill()
-            raise InputError(f"The run took more than --timeout = {timeout} seconds.")
-        time.sleep(_LOOK_EVERY)
+    began, times, checkpoints = time.monotonic(), [], set()
+    with _started(command, workdir) as process:
+        while process.poll() is None:
+            times += [time.monotonic() - began] * (_lines(workdir) - len(times))
+            checkpoints |= half_written(workdir)
+            _check_time(began, timeout)
+            time.sleep(_LOOK_EVERY)
     if process.returncode:
         raise InputError(f"The run failed without a fault: see {workdir}.log.")
     text = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -128,18 +143,13 @@ def _moment(phase: str, course: Course, draw: random.Random):
 def _run_and_kill(command, workdir, moment, timeout) -> bool:
     """Starts the run and kills it at the moment; whether it was still there then."""
     (is_time, wait), seen, began = moment, set(), time.monotonic()
-    process = _start(command, workdir)
-    try:
+    with _started(command, workdir) as process:
         while process.poll() is None and not is_time(_lines(workdir), len(seen)):
             seen |= half_written(workdir)
-            if time.monotonic() - began > timeout:
-                raise InputError(f"A run took more than --timeout = {timeout} seconds.")
+            _check_time(began, timeout)
             time.sleep(_LOOK_EVERY)
         time.sleep(wait)
         return process.poll() is None
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
 
 
 def differences(workdir: Path, reference: Path) -> list[str]:
@@ -177,7 +187,11 @@ def _one(number, phase, command_of, course, flags) -> dict:
     for chosen in phases:
         kills += _run_and_kill(command, workdir, _moment(chosen, course, draw), flags.timeout)
         cut += len(half_written(workdir))
-    code = _start(command, workdir).wait(timeout=flags.timeout)
+    began = time.monotonic()
+    with _started(command, workdir) as process:
+        while (code := process.poll()) is None:
+            _check_time(began, flags.timeout)
+            time.sleep(0.05)
     found = [f"exit code {code}"] if code else differences(workdir, flags.workdir / "reference")
     return {"run": number, "phase": phase, "kills": kills, "half_written": cut, "different": found}
 

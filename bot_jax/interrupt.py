@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT ask a run to save and stop, at the next step."""
+"""SIGTERM and SIGINT ask a run to save and stop, at the next step.
+
+Before and after the training itself there is nothing to save, and both end the program at once.
+"""
 
 import contextlib
 import os
@@ -17,6 +20,24 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM where nothing has to be saved; as `KeyboardInterrupt` is of SIGINT."""
+
+
+@contextlib.contextmanager
+def terminated_at_once() -> Iterator[None]:
+    """Within this context SIGTERM raises `Terminated`, but where `catch_signals` notes it."""
+
+    def stop(*_):
+        raise Terminated
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 @contextlib.contextmanager

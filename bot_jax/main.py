@@ -4,6 +4,7 @@ python -m bot_jax.main --config configs/quickstart.py --workdir runs/quickstart
 """
 
 import argparse
+import signal
 import sys
 import time
 import traceback
@@ -12,6 +13,7 @@ from bot_jax import processes
 from bot_jax.config import split_overrides
 from bot_jax.errors import InputError, TrainingFailed
 from bot_jax.huge_pages import use_huge_pages
+from bot_jax.interrupt import Interrupted, Terminated, terminated_at_once
 
 _BEGAN = time.perf_counter()
 _EPILOG = """\
@@ -76,7 +78,8 @@ def main(arguments=None) -> int:
     flags, overrides = _parse(arguments)
     exit_code = 1
     try:
-        exit_code = _main(flags, overrides)
+        with terminated_at_once():
+            exit_code = _main(flags, overrides)
     except Exception:
         if not processes.are_several():
             raise
@@ -116,16 +119,20 @@ def _main(flags, overrides) -> int:
         if processes.is_primary() or not isinstance(error, processes.AgreedError):
             print(f"{processes.name()}Error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # outside training, which saves first
-        print("Stopped.", file=sys.stderr)
-        processes.leave(130, agreed=False)
-        return 130
+    except KeyboardInterrupt as stopped:  # outside training, which saves first
+        number = signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT
+        print(
+            "Stopped by a signal outside training; what was saved before is complete. "
+            "Run the same command again to go on.",
+            file=sys.stderr,
+        )
+        processes.leave(128 + number, agreed=False)
+        return 128 + number
 
 
 def _run(flags, config):
     from bot_jax import evaluate, results, train
     from bot_jax.compile_cache import use_compile_cache
-    from bot_jax.interrupt import Interrupted
     from bot_jax.remote import NotSent, local_workdir
 
     use_compile_cache(flags.compile_cache)

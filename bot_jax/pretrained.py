@@ -1,7 +1,8 @@
 """Starting with the weights of another run, or of another framework, for data of one's own.
 
 The model must be the same but for its classifier: an array is loaded where name and shape fit.
-The classifier is kept where the data have the same classes in the same order; if not it starts
+The classifier is kept where the data have the same classes in the same order, and a wide layer
+before it where both have one; if not it starts
 anew, even where there are as many, since a class would begin with the weights of another one.
 Source: PaddleClas's FAQ, Q2.2 and Q5.9.
 """
@@ -23,6 +24,7 @@ from bot_jax.optim.rate_advice import advised_rate, rate_warning
 
 # Modules whose results are logits, or are only there to make some during training.
 _HEAD, _AUXILIARY = "head", "auxiliary_head"
+_WIDE = "wide"  # the layer before the classifier, where there is one: models/head.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,10 @@ def select(weights: export.Weights, shapes: dict, config, class_names) -> tuple[
     # An auxiliary head is of use in training only, so that files of weights often have none.
     if _AUXILIARY not in weights.variables["params"] or _AUXILIARY not in shapes["params"]:
         anew.add(_AUXILIARY)
+    # A wide layer on one side alone: the classifier has other features.
+    if (_WIDE in weights.variables["params"]) != (_WIDE in shapes["params"]):
+        anew |= {_WIDE, _HEAD}
+        same, why = False, "a wide layer before it on one side alone"
     kept_saved, kept_wanted = (
         {path: leaf for path, leaf in tree.items() if path[1] not in anew}
         for tree in (saved, wanted)

@@ -122,9 +122,8 @@ class Site:
         with Checkpoints(checkpoints, read_only=True) as saved:
             result = self._evaluate(saved.restore_variables(like, self.setup.layout))
         classes = zlib.crc32(np.ascontiguousarray(result["classes"]))
-        return {name: result[name] for name in ("top1", "top5", "num_examples")} | {
-            "classes": classes
-        }
+        names = ("top1", "top5", "num_examples", "loss")
+        return {name: result[name] for name in names} | {"classes": classes}
 
 
 def _make_look(config, setup):
@@ -159,6 +158,15 @@ def compare(seen: dict, reference: dict) -> dict:
         "loss_first": float(off[:2].max()),
         "loss_early": float(off[:10].max()),
         "loss": float(off.max()),
+    }
+
+
+def compare_evaluations(one: dict, reference: dict) -> dict:
+    """{"evaluation": whether all that is counted is equal, "loss_of_evaluation": relative}."""
+    counted = one.keys() - {"loss"}
+    return {
+        "evaluation": all(one[name] == reference[name] for name in counted),
+        "loss_of_evaluation": abs(one["loss"] - reference["loss"]) / abs(reference["loss"]),
     }
 
 
@@ -199,12 +207,12 @@ def _measure(flags, config) -> dict:
             _, control = site.go(site.first_state(change=change), 0, flags.steps)
             rows.append({"where": f"{CONTROL} {change:.0e}"} | compare(control, reference[0]))
         row = compare(seen[n]["all"], reference[0])
-        row["evaluation"] = site.evaluation(flags.workdir / "end") == reference[1]
+        row |= compare_evaluations(site.evaluation(flags.workdir / "end"), reference[1])
         rows.append({"where": f"{n} of one process"} | row)
     if jax.default_backend() == "cpu" and config.batch_size % (PROCESSES * DEVICES_EACH) == 0:
         print(f"{PROCESSES} processes of {DEVICES_EACH} devices each ...", flush=True)
         others, evaluation = _run_processes(flags)
-        row = compare(others, reference[0]) | {"evaluation": evaluation == reference[1]}
+        row = compare(others, reference[0]) | compare_evaluations(evaluation, reference[1])
         rows.append({"where": f"{PROCESSES} processes x {DEVICES_EACH}"} | row)
     return {"steps": flags.steps, "topology": rows, "elastic": _elastic(flags, sites, seen, middle)}
 
@@ -285,13 +293,16 @@ def _be_one_of_several(flags, config) -> None:
 
 def table(found: dict) -> str:
     """What was found, as a Markdown table."""
-    lines = ["| devices | sample ids | images | loss, 2 steps | 10 steps | all | evaluation |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| devices | sample ids | images | loss, 2 steps | 10 steps | all | evaluation | its loss |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for row in [*found["topology"], *found["elastic"]]:
         words = ["equal" if row[name] else "DIFFERENT" for name in ("ids", "images")]
         words += [f"{row[name]:.0e}" for name in ("loss_first", "loss_early", "loss")]
         evaluation = row.get("evaluation")
         words.append("" if evaluation is None else "equal" if evaluation else "DIFFERENT")
+        words.append("" if evaluation is None else f"{row['loss_of_evaluation']:.0e}")
         lines.append(f"| {row['where']} | {' | '.join(words)} |")
     return "\n".join(lines)
 
@@ -308,7 +319,8 @@ def is_kept(found: dict, tolerance: float) -> bool:
         row[name] for row in rows for name in ("ids", "images", "evaluation") if name in row
     )
     control = next(row for row in rows if row["where"].startswith(CONTROL))
-    close = all(
+    close = all(row.get("loss_of_evaluation", 0) <= tolerance for row in rows)
+    close &= all(
         row[name] <= max(FASTER * control[name], tolerance)
         for row in rows
         for name in ("loss_first", "loss_early", "loss")

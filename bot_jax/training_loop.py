@@ -184,11 +184,14 @@ class TrainingLoop:
             self.writer.write("timing", step, self._epoch(step), "checkpoint", standstill)
         if stop and not (evaluation and step == self.last_step):
             self.checkpoints.wait()
-            raise Interrupted(
-                stop,
-                f"Stopped by a signal; saved after step {step:,} of {self.setup.total_steps:,}. "
-                "Run the same command again to go on.",
-            )
+            raise self._interrupted(stop, step)
+
+    def _interrupted(self, stop, step):
+        return Interrupted(
+            stop,
+            f"Stopped by a signal; saved after step {step:,} of {self.setup.total_steps:,}. "
+            "Run the same command again to go on.",
+        )
 
     def _epoch(self, step):
         return step / self.setup.steps_per_epoch
@@ -298,7 +301,9 @@ class TrainingLoop:
             state, more["best_step"] = self._go_back(state)
             evaluation = None
         if evaluation is None:  # of other weights, or only the result was missing
-            evaluation = self.evaluation.measure(state)
+            evaluation = self.evaluation.measure(state, lambda: not self.signal_received())
+        if evaluation is None:  # the last step is saved
+            raise self._interrupted(self.signal_received(), self.last_step)
         clean = evaluation.get(workdir.TRAIN_CLEAN)
         if clean is not None:
             more["train_clean_top1"] = round(clean["top1"], 4)

@@ -31,7 +31,7 @@ _AUGMENTATIONS = {
     "hide_and_seek": ({"hide_and_seek": {}}, "HideAndSeek"),
     "grid_mask": ({"grid_mask": {}}, "GridMask"),
     "mixup": ({"mixup": {"alpha": 0.2, "pairs": "permute"}}, "Mixup a=0.2"),
-    "cutmix": ({"cutmix": {"alpha": 0.2}}, "Cutmix a=0.2"),
+    "cutmix": ({"cutmix": {"preset": "paddleclas"}}, "Cutmix a=0.2"),
 }
 
 

@@ -116,8 +116,9 @@ def get_config() -> ConfigDict:
     config.schedule = schedule = ConfigDict()
     # constant | cosine | exponential | piecewise | plateau | polynomial | step | warm_restarts
     schedule.name = "cosine"
-    schedule.warmup = "linear"  # constant | gradual: from the rate at a batch of 256 | linear
+    schedule.warmup = "linear"  # constant | gradual: from a base rate | linear
     schedule.warmup_epochs = 5.0
+    schedule.warmup_base_rate = 0.0  # gradual; 0: the rate at a batch of 256
     schedule.warmup_factor = 0.1  # constant: part of the rate after it
     schedule.warmup_until_error = 0.0  # constant: not for epochs, until the training error is lower
     schedule.boundaries_epochs = (30.0, 60.0, 90.0)  # piecewise, step: absolute epochs

@@ -85,6 +85,7 @@ def test_options_that_are_left_out_have_the_published_defaults():
     assert options_of(given, "normalized") == {
         "cutout": {"probability": 1.0, "length": 16, "holes": 1},
         "random_erasing": {
+            "preset": "released_code",
             "probability": 0.5,
             "area": (0.02, 0.4),
             "aspect_ratio": (0.3, 1 / 0.3),
@@ -106,6 +107,19 @@ def test_options_that_are_left_out_have_the_published_defaults():
             "rotate": 360,
         },
     }
+
+
+def test_presets_and_what_goes_over_them():
+    given = {"random_erasing": {"preset": "timm", "attempts": 3}}
+    options = options_of(given, "normalized")["random_erasing"]
+    assert (options["area"], options["log_aspect_ratio"]) == ((0.02, 1 / 3), True)
+    assert (options["attempts"], options["aspect_ratio"]) == (3, (0.3, 1 / 0.3))
+    assert options_of({"cutmix": {"preset": "paddleclas"}}, "batch")["cutmix"]["alpha"] == 0.2
+    assert options_of({"cutmix": {}}, "batch")["cutmix"]["alpha"] == 1.0
+    with pytest.raises(InputError, match=r"random_erasing.preset = 'tim' is not known. Did you"):
+        chosen({"random_erasing": {"preset": "tim"}}, "normalized")
+    with pytest.raises(InputError, match="cutout has no option 'preset'"):
+        chosen({"cutout": {"preset": "paper"}}, "normalized")
 
 
 def test_order_is_that_of_the_list_whatever_was_imported_first(monkeypatch):

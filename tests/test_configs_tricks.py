@@ -52,7 +52,7 @@ EIGHT = {
     "hide_and_seek": (77.43, {"hide_and_seek": {}}),
     "grid_mask": (77.85, {"grid_mask": {}}),
     "mixup": (78.28, {"mixup": {"alpha": 0.2, "pairs": "permute"}}),
-    "cutmix": (78.39, {"cutmix": {"alpha": 0.2}}),
+    "cutmix": (78.39, {"cutmix": {"preset": "paddleclas"}}),
 }
 
 

@@ -52,6 +52,7 @@ def test_the_worked_example_runs_and_learns(example):
     [
         ("augment.salt.share=1.5", "config.augment.salt.share = 1.5 must be from 0 to 1"),
         ("augment.salt.shere=0.1", "Did you mean 'share'"),
+        ("augment.side_by_side.share=-1", "config.augment.side_by_side.share = -1.0 must be from"),
         ("loss.options.gama=1.0", "Did you mean 'gamma'"),
         ("loss.name=fokal", "Did you mean 'focal'"),
         ("data.source=stripe", "Did you mean 'stripes'"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot_jax import faults
+from bot_jax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +23,31 @@ def test_what_the_moments_are_drawn_from():
     assert run.evaluation == pytest.approx(0.8)
     assert run.step == pytest.approx(0.1)
     assert run.first_step == 10.0
+
+
+@pytest.mark.parametrize("splits", [["train"] * 7, ["train", "validation"]])
+def test_a_run_that_moments_cannot_be_drawn_from(splits):
+    with pytest.raises(InputError, match="too few lines of metrics"):
+        faults.Course([float(i) for i in range(len(splits))], splits, 9.0, 1)
+
+
+@pytest.mark.parametrize("at", ["reference", "run0"])
+def test_a_run_that_takes_too_long_is_ended(tmp_path, monkeypatch, capsys, at):
+    """In words, and nothing goes on in the background."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/started\nexec sleep 600\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(faults.sys, "executable", str(stand_in))
+    if at == "run0":
+        splits = ["train", "train", "validation", "train"]
+        quick = faults.Course([0.1, 0.2, 0.3, 0.4], splits, 0.5, 1)
+        monkeypatch.setattr(faults, "_watch", lambda *_: quick)
+    arguments = ["--workdir", str(tmp_path / "faults"), "--runs", "1", "--timeout", "1"]
+    assert faults.main([*arguments, "--config", str(ROOT / "tests/tiny_config.py")]) == 2
+    assert "A run took more than --timeout = 1 seconds" in capsys.readouterr().err
+    started = (tmp_path / "started").read_text().split()
+    assert started
+    assert not any(Path(f"/proc/{number}").exists() for number in started)
 
 
 @pytest.mark.parametrize("phase", faults.PHASES)

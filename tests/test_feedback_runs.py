@@ -134,6 +134,27 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
     assert_same_run(config, tmp_path, stopped, train.train(config, tmp_path))
 
 
+def test_a_signal_in_the_evaluation_of_the_best_weights(
+    stopped, make_tiny_config, tmp_path, monkeypatch
+):
+    """Of an early end: it stops there, and only that evaluation is left to do."""
+    config = stopping_config(make_tiny_config)
+    measure, calls = training_loop.RunEvaluation.measure, iter(range(1, 1000))
+
+    def measured(*arguments, **keywords):
+        if next(calls) == 5:  # four of the course, and the last one
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop.RunEvaluation, "measure", measured)
+        with pytest.raises(Interrupted, match="saved after step 44 of 66") as caught:
+            train.train(config, tmp_path)
+    assert caught.value.exit_code == 143
+    assert not (tmp_path / "result.json").exists()
+    assert_same_run(config, tmp_path, stopped, train.train(config, tmp_path))
+
+
 def test_warmup_until_the_training_error_is_low_enough(make_tiny_config, tmp_path):
     """Against the average of the errors of the batches, as the run reports them."""
     config = make_tiny_config()

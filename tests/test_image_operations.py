@@ -1,5 +1,6 @@
 """Each operation against Pillow, on generated images and on photographs."""
 
+import itertools
 import platform
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pillow_operations import pillow_operation
+from sklearn.datasets import load_sample_images
 
 from bot_jax.augment.color_operations import blend
 from bot_jax.augment.image_operations import OPERATIONS, apply_operations
@@ -54,20 +56,22 @@ def generated_images():
     ).astype(np.float32)
 
 
-def photographs(folder):
-    files = sorted(folder.glob("clothing10/train/*/*.jpg"))[:: 3068 // BATCH][:BATCH]
-    if len(files) < BATCH:
-        pytest.skip("no photographs")
-    return np.stack(
-        [np.asarray(Image.open(file).convert("RGB").resize((WIDTH, HEIGHT))) for file in files]
-    ).astype(np.float32)
+def photographs():
+    """Parts of the two photographs that come with scikit-learn, a temple and a flower."""
+    found = []
+    for photograph in load_sample_images().images:
+        side = photograph.shape[0] // 2
+        for top, left in itertools.product((0, side), (0, side, 2 * side)):
+            part = Image.fromarray(photograph[top : top + side, left : left + side])
+            found.append(np.asarray(part.resize((WIDTH, HEIGHT))))
+    return np.stack(found[:: max(len(found) // BATCH, 1)][:BATCH]).astype(np.float32)
 
 
 @pytest.fixture(params=["generated", "photographs"])
 def images(request):
     if request.param == "generated":
         return generated_images()
-    return photographs(request.getfixturevalue("shared_data"))
+    return photographs()
 
 
 def run(name, images, value):

@@ -85,6 +85,38 @@ def test_interrupt_of_the_launcher_reaches_all_once(tmp_path):
         assert "Traceback" not in started.output()
 
 
+IMPORTS = "--config.imports=tests/tiny_model.py,tests/signal_in_process_1.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["evaluation", "saving"])
+def test_a_signal_to_one_process_while_it(one_process, tmp_path, moment):
+    """All agree on the step, also where the others are in the middle of something else."""
+    command = (*RUN, "--workdir", tmp_path / "run")
+    with local(tmp_path / "log", *command, IMPORTS, BOT_JAX_TEST_MOMENT=moment) as started:
+        assert started.wait() == 143, started.output()
+        assert started.output().count("Stopped by a signal; saved after step") == 1
+        assert "Traceback" not in started.output()
+        assert not started.processes()
+    assert 0 < max(steps_saved(tmp_path / "run")) <= 22
+    with local(tmp_path / "log", *command, IMPORTS, BOT_JAX_TEST_MOMENT="none") as started:
+        assert started.wait() == 0, started.output()
+    assert_same_run(tmp_path / "run", one_process)
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_of_several_processes_stops_at_once(tmp_path):
+    command = (*RUN, "--workdir", tmp_path / "run", IMPORTS)
+    with local(tmp_path / "log", *command, BOT_JAX_TEST_MOMENT="hanging") as started:
+        started.wait_for("hanging")
+        os.kill(started.popen.pid, signal.SIGINT)
+        time.sleep(1)
+        assert started.popen.poll() is None
+        os.kill(started.popen.pid, signal.SIGINT)
+        assert started.wait(30) == 130, started.output()
+        assert not started.processes()
+
+
 def other_arguments(tmp_path, *arguments):
     """A Python whose process 1 is given these arguments as well."""
     script = tmp_path / "python"

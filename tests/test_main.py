@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,6 +80,21 @@ def test_wrong_data_ends_with_code_2_and_no_traceback(tmp_path):
     assert done.returncode == 2
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_training_ends_with_its_code_and_says_how_to_go_on(tmp_path, number):
+    """As while TensorFlow is imported; here it comes while the configuration is read."""
+    (tmp_path / "config.py").write_text(
+        "import os\nfrom configs import quickstart\n"
+        f"def get_config():\n    os.kill(os.getpid(), {int(number)})\n"
+        "    return quickstart.get_config()\n"
+    )
+    done = run("--config", str(tmp_path / "config.py"), "--workdir", str(tmp_path / "run"))
+    assert done.returncode == 128 + number
+    assert "Run the same command again to go on." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_is_instant_and_has_an_example():

@@ -206,6 +206,28 @@ def test_an_auxiliary_head_may_be_missing_on_either_side(tiny_config, weights, c
     assert ("auxiliary_head" in variables["params"]) == (class_names == CLASSES)
 
 
+def test_a_wide_layer_may_be_missing_on_either_side(tiny_config, weights):
+    """The classifier starts anew then, though the classes are the same."""
+    tiny_config.pretrained = "file"
+    wide = {"wide": {"kernel": np.ones((8, 20), np.float32)}}
+    head = {"head": {"kernel": np.ones((20, 10), np.float32), "bias": np.ones(10, np.float32)}}
+    widened = with_arrays(weights, **wide, **head)["variables"]
+    _, there = selected(weights, tiny_config, variables=widened)
+    _, here = select(weights, shapes_of(widened), tiny_config, CLASSES)
+    for report in (there, here):
+        assert report["classifier"] == "replaced"
+        assert report["why"] == "a wide layer before it on one side alone"
+    assert "params/wide/kernel" in there["unused"]
+    assert "params/wide/kernel" in here["new"]
+    # On both sides it is kept, and with the same classes the classifier.
+    both = dataclasses.replace(weights, variables=widened)
+    variables, report = select(both, shapes_of(widened), tiny_config, CLASSES)
+    assert report["classifier"] == "kept"
+    assert_equal(variables["params"]["wide"], wide["wide"])
+    _, report = select(both, shapes_of(widened), tiny_config, CLASSES[::-1])
+    assert report["new"] == ["params/head/bias", "params/head/kernel"]
+
+
 @pytest.mark.parametrize(
     ("modules", "words"),
     [

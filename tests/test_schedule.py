@@ -162,6 +162,13 @@ def test_gradual_warmup_starts_at_the_unscaled_rate():
     assert_rates(schedule, {0: 0.1, 1: 0.17, 5: 0.45, 9: 0.73, 10: 0.8, 11: 0.8})
 
 
+def test_gradual_warmup_from_a_rate_of_its_own():
+    schedule = small("constant", warmup="gradual", warmup_base_rate=0.3)
+    assert_rates(schedule, {0: 0.3, 1: 0.35, 5: 0.55, 10: 0.8, 11: 0.8})
+    with pytest.raises(InputError, match=r"warmup_base_rate, 0.9, to that of the run"):
+        small("constant", warmup="gradual", warmup_base_rate=0.9)
+
+
 def test_a_warmup_until_an_error_takes_no_epochs_of_the_schedule():
     fields = {"warmup": "constant", "warmup_until_error": 0.8}
     assert warmup_steps(schedule_config("step", **fields), 10) == 0

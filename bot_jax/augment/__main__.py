@@ -47,7 +47,10 @@ def main(arguments=None) -> int:
     width = max(len("name"), *(len(augmentation.name) for augmentation in rows))
     print(f"{'name':<{width}}  {'on':<10}  what it does, and its options")
     for augmentation in rows:
-        options = (f"{name}={_text(value)}" for name, value in augmentation.options.items())
+        shown = augmentation.options | (
+            {"preset": "|".join(augmentation.presets)} if augmentation.presets else {}
+        )
+        options = (f"{name}={_text(value)}" for name, value in shown.items())
         print(f"{augmentation.name:<{width}}  {augmentation.on:<10}  {augmentation.summary}")
         print(f"{'':<{width}}  {'':<10}  {'  '.join(options)}")
     return 0

@@ -6,7 +6,8 @@
 
 Source: Yun et al., arXiv 1905.04899, section 3.1; alpha = 1, every mini-batch of ImageNet and half
 of those of CIFAR (`probability` = 0.5). As in the authors' released code a box reaches from its
-centre by ``side // 2`` both ways, so that an odd side loses a pixel. PaddleClas has alpha = 0.2.
+centre by ``side // 2`` both ways, so that an odd side loses a pixel. PaddleClas has
+alpha = 0.2 (`preset` = "paddleclas").
 
 Lambda and the box are drawn for each batch-norm group (the authors draw them for a mini-batch), and
 the partners are a random permutation of the group. A box without area leaves image and label as
@@ -46,7 +47,7 @@ def draw_box(key, height, width, alpha):
     return *interval(of_row, height), *interval(of_column, width)
 
 
-@register_batch_augmentation("cutmix")
+@register_batch_augmentation("cutmix", presets={"paper": {}, "paddleclas": {"alpha": 0.2}})
 def cutmix(images, rows: Rows, *, alpha=1.0):
     """Pastes a box of another image of its group into each image.
 

@@ -9,7 +9,7 @@ Source: Zhong et al., arXiv 1708.04896, algorithm 1, and the released code. Ther
 values:
 
 ====================  ====================================  ================================
-option                released code, the default here       timm
+option                preset "released_code", the default   preset "timm"
 ====================  ====================================  ================================
 area                  (0.02, 0.4)                           (0.02, 1/3)
 aspect_ratio          (0.3, 1/0.3), h / w                   (0.3, 1/0.3)
@@ -42,7 +42,15 @@ _FILLS = {
 }
 
 
-@register_augmentation("random_erasing", on="normalized", probability=0.5)
+@register_augmentation(
+    "random_erasing",
+    on="normalized",
+    probability=0.5,
+    presets={
+        "released_code": {},
+        "timm": {"area": (0.02, 1 / 3), "log_aspect_ratio": True, "attempts": 10},
+    },
+)
 def random_erasing(
     images,
     keys,

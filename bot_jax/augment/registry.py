@@ -20,15 +20,16 @@ else that has a row for each example, such as targets, as the images are.
 
 The keyword arguments are the options, ``config.augment.blur.radius``, each with a default of the
 right type. Every augmentation also has the option `probability`, that an image (of one of a batch:
-a group) is changed at all; one that has it as an argument of its own applies it itself. An argument
-`epoch` is not an option: it is given the epoch, a float32 scalar. A value out of range is refused
-with an `InputError`.
+a group) is changed at all; one that has it as an argument of its own applies it itself. Presets are
+named sets of values, ``config.augment.random_erasing.preset``, over which single options go. An
+argument `epoch` is not an option: it is given the epoch, a float32 scalar. A value out of range is
+refused with an `InputError`.
 """
 
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot_jax.errors import InputError, check_choice, suggest
@@ -72,6 +73,8 @@ class Augmentation:
       on: "pixels" or "normalized" for one of an image, "batch" for one of a group of images.
       options: name -> default, `probability` among them.
       takes: the options and other arguments that the function has.
+      presets: name -> options that differ from the defaults. Where there are some, `preset` is one
+        of the options, and the first is its default.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Augmentation:
     on: str
     options: dict[str, Any]
     takes: frozenset[str]
+    presets: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -86,38 +90,50 @@ class Augmentation:
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
 
-def register_augmentation(name: str, *, on: str, probability: float = 1.0) -> Callable:
+def register_augmentation(
+    name: str, *, on: str, probability: float = 1.0, presets: Mapping[str, dict] | None = None
+) -> Callable:
     """Decorator that makes an augmentation of one image known by `name`.
 
     Args:
       name: unique, as the paper calls it, in lower case with underscores.
       on: "pixels" or "normalized", what it is applied to.
       probability: default of the option of that name.
+      presets: see `Augmentation`.
 
     Raises:
       InputError: the name is taken, or `on` is not known.
     """
     check_choice(f"on= of augmentation {name!r}", on, STAGES)
-    return _register(name, on, probability)
+    return _register(name, on, probability, presets)
 
 
-def register_batch_augmentation(name: str) -> Callable:
+def register_batch_augmentation(
+    name: str, *, presets: Mapping[str, dict] | None = None
+) -> Callable:
     """Decorator that makes an augmentation of a group of images known by `name`.
+
+    Args:
+      name: unique, as the paper calls it.
+      presets: see `Augmentation`.
 
     Raises:
       InputError: the name is taken.
     """
-    return _register(name, "batch", 1.0)
+    return _register(name, "batch", 1.0, presets)
 
 
-def _register(name, on, probability):
+def _register(name, on, probability, presets):
     def register(function):
         if name in _AUGMENTATIONS:
             raise InputError(f"An augmentation {name!r} is registered twice. Choose another name.")
         takes = keyword_defaults(function)
         options = {"probability": probability} | takes
+        if presets:
+            options["preset"] = next(iter(presets))
         options.pop("epoch", None)
-        _AUGMENTATIONS[name] = Augmentation(name, function, on, options, frozenset(takes))
+        known = Augmentation(name, function, on, options, frozenset(takes), presets or {})
+        _AUGMENTATIONS[name] = known
         return function
 
     return register
@@ -162,7 +178,12 @@ def chosen(config_augment, on: str) -> list[tuple[Augmentation, dict]]:
 
 def _options(augmentation, given):
     where = f"config.augment.{augmentation.name}"
-    options = check_options(where, augmentation.options, given)
+    defaults = augmentation.options
+    if augmentation.presets:
+        preset = given.get("preset", defaults["preset"])
+        check_choice(f"{where}.preset", preset, augmentation.presets)
+        defaults = defaults | augmentation.presets[preset]
+    options = check_options(where, defaults, given)
     if not 0 <= options["probability"] <= 1:
         raise InputError(f"{where}.probability = {options['probability']} must be from 0 to 1.")
     return options

@@ -84,7 +84,8 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
 
     Args:
       config: `config.schedule`; which fields belong to which name is in configs/default.py.
-      base: the learning rate before linear scaling, from which a gradual warmup starts.
+      base: the learning rate before linear scaling, from which a gradual warmup starts unless
+        `config.warmup_base_rate` says another.
       peak: the learning rate after the warmup, linear scaling applied.
       steps_per_epoch: batches in an epoch.
       epochs: length of the run in epochs, warmup included.
@@ -97,11 +98,14 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
       InputError: unknown schedule or warmup, or values that do not fit each other.
     """
     _check(config)
+    base = config.warmup_base_rate or base
     if config.warmup == "gradual" and base >= peak:
+        where = "config.schedule.warmup_base_rate"
+        where = where if config.warmup_base_rate else "the rate at a batch of 256"
         raise InputError(
-            f"config.schedule.warmup = 'gradual' rises from the rate at a batch of 256, {base:g}, "
+            f"config.schedule.warmup = 'gradual' rises from {where}, {base:g}, "
             f"to that of the run, which is {peak:g}: it is for config.batch_size above 256 with "
-            "config.optimizer.linear_scaling. Use 'linear'."
+            "config.optimizer.linear_scaling, or a lower config.schedule.warmup_base_rate."
         )
     warmup = warmup_steps(config, steps_per_epoch)
     decay_steps = max(round(epochs * steps_per_epoch) - warmup, 1)

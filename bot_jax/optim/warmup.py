@@ -14,8 +14,8 @@ constant. Source: He et al., arXiv 1512.03385, section 4.2: a tenth of the rate 
 error is below 80 % (about 400 batches), which is in feedback.py.
 
 gradual. Source: Goyal et al., arXiv 1706.02677, section 2.2: from `base`, the rate before linear
-scaling, by equal steps to eta in 5 epochs. The first batch has `base`, the first after the warmup
-eta.
+scaling or `config.schedule.warmup_base_rate`, by equal steps to eta in 5 epochs. The first batch
+has `base`, the first after the warmup eta.
 """
 
 import jax.numpy as jnp
