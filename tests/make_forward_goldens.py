@@ -15,7 +15,7 @@ import torchvision
 from generated_weights import condensed, generated, images, shortened
 
 FILE = Path(__file__).with_name("goldens") / "forward.json"
-# Ours, framework, theirs.
+# Ours, with an option that is on behind "+"; framework; theirs.
 MODELS = [
     *[(f"resnet{n}_b", "timm", f"resnet{n}") for n in (18, 26, 34, 50, 101, 152, 200)],
     *[(f"resnet{n}_d", "timm", f"resnet{n}d") for n in (18, 26, 34, 50, 101, 152, 200)],
@@ -23,22 +23,23 @@ MODELS = [
     *[(f"resnet{n}_b", "torchvision", f"resnet{n}") for n in (18, 34, 50, 101, 152)],
     ("inception_v3", "timm", "inception_v3"),
     ("inception_v3", "torchvision", "inception_v3"),
+    ("inception_v3+auxiliary_head", "torchvision", "inception_v3"),
     ("mobilenet_100", "timm", "mobilenetv1_100"),
 ]
-SIZES = {"inception_v3": (75, 96)}
+# The auxiliary head needs 299 pixels.
+SIZES = {"inception_v3": (75, 96), "inception_v3+auxiliary_head": (299,)}
 USUAL_SIZES = (64, 65)
 CLASSES = 10
 
 
-def make(framework, name):
-    """A model with generated weights, in float64."""
+def make(ours, framework, name):
+    """The model that is `name` there, with generated weights, in float64."""
     if framework == "timm":
         # Its MobileNet has ReLU6; the paper's, GluonCV's and ours have ReLU.
         more = {"act_layer": torch.nn.ReLU} if "mobilenet" in name else {}
         model = timm.create_model(name, num_classes=CLASSES, **more)
     else:
-        # The auxiliary head needs 299 pixels.
-        more = {"init_weights": False, "aux_logits": False} if "inception" in name else {}
+        more = {"init_weights": False, "aux_logits": "+" in ours} if "inception" in name else {}
         model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **more)
     state = {
         key: torch.from_numpy(np.array(generated(key, tuple(value.shape))))
@@ -70,7 +71,9 @@ def run(model, size):
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
         model.train()
-        found["training"] = model(x).tolist()
+        logits = model(x)
+        # With an auxiliary head (logits, its logits).
+        found["training"] = (torch.stack(logits) if isinstance(logits, tuple) else logits).tolist()
     statistics = []
     for name, module in norms.items():
         # PyTorch averages the unbiased variance, we the biased one.
@@ -87,7 +90,7 @@ def main():
     goldens = {}
     for ours, framework, theirs in MODELS:
         for size in SIZES.get(ours, USUAL_SIZES):
-            goldens[f"{ours} {framework} {size}"] = run(make(framework, theirs), size)
+            goldens[f"{ours} {framework} {size}"] = run(make(ours, framework, theirs), size)
             print(ours, framework, size, flush=True)
     versions = {module.__name__: module.__version__ for module in (torch, timm, torchvision)}
     FILE.parent.mkdir(exist_ok=True)

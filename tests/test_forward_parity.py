@@ -43,14 +43,21 @@ CASES += [
 LIVE = ("resnet26_d timm 33", "resnet34_b torchvision 47", "mobilenet_100 timm 40")
 
 
+def parts(case):
+    """Our model of a case, its options, the framework, the size."""
+    model, framework, size = case.split()
+    name, *options = model.split("+")
+    return name, dict.fromkeys(options, True), framework, int(size)
+
+
 def naming(model, framework):
     """Whose names the arrays have: GluonCV's variant A has them made alike to torchvision's."""
     return "torchvision" if (framework, model[-2:]) == ("gluoncv", "_a") else framework
 
 
-def their_arrays(model, framework):
+def their_arrays(model, options, framework):
     """Generated weights under their names, for ten classes."""
-    made = get_model(model, num_classes=10)
+    made = get_model(model, num_classes=10, **options)
     size = 299 if model == "inception_v3" else 64
     shapes = jax.eval_shape(
         lambda key: made.init(key, np.zeros((1, size, size, 3), np.float32), train=False),
@@ -63,9 +70,9 @@ def their_arrays(model, framework):
     }
 
 
-def run(model, variables, size, dtype):
+def run(model, options, variables, size, dtype):
     """Logits in inference and training mode, and the variables after the latter."""
-    made = get_model(model, num_classes=10, dtype=dtype)
+    made = get_model(model, num_classes=10, dtype=dtype, **options)
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
     x = images(size).astype(dtype)
     inference = jax.jit(lambda v: made.apply(v, x, train=False))(variables)
@@ -89,20 +96,21 @@ def test_the_packages_that_are_installed_give_the_same_logits(case, dtype):
             pytest.skip(f"{package} is not installed")
     import make_forward_goldens
 
-    model, framework, size = case.split()
-    (theirs,) = (t for o, f, t in make_forward_goldens.MODELS if (o, f) == (model, framework))
-    made = make_forward_goldens.make(framework, theirs)
+    ours, framework, size = case.split()
+    (theirs,) = (t for o, f, t in make_forward_goldens.MODELS if (o, f) == (ours, framework))
+    made = make_forward_goldens.make(ours, framework, theirs)
     check(case, dtype, make_forward_goldens.run(made, int(size)))
 
 
 def check(case, dtype, golden):
     """Compares logits and statistics of our model of a case with what is given of theirs."""
-    model, framework, size = case.split()
+    model, options, framework, size = parts(case)
     tolerance, framework = BOUNDS[dtype], naming(model, framework)
-    arrays = their_arrays(model, framework)
+    arrays = their_arrays(model, options, framework)
     with jax.enable_x64(dtype == "float64"):
-        variables = from_theirs(arrays, model, framework).variables
-        inference, training, new = run(model, variables, int(size), dtype)
+        found = from_theirs(arrays, model, framework)
+        assert found.options == options
+        inference, training, new = run(model, options, found.variables, size, dtype)
     for ours, theirs in ((inference, golden["inference"]), (training, golden["training"])):
         assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
     after = to_theirs_exactly(new, model, framework, dtype)
