@@ -185,7 +185,12 @@ def test_images_of_any_size_are_prepared_inside(tiny):
 
 @pytest.mark.parametrize(
     ("model", "size"),
-    [("resnet20_cifar", 32), ("resnet18_d", 65), ("mobilenet_025", 64), ("inception_v3", 107)],
+    [
+        ("resnet20_cifar", 32),
+        ("resnet18_d", 65),
+        ("mobilenet_025", 64),
+        pytest.param("inception_v3", 107, marks=pytest.mark.exhaustive),
+    ],
 )
 @pytest.mark.slow
 def test_every_kind_of_model(model, size, tmp_path):

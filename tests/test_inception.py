@@ -228,7 +228,7 @@ def test_block_equals_numpy(block, expected):
     np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_step_with_groups_and_half_precision():
     images = np.random.default_rng(1).normal(size=(4, 75, 75, 3)).astype(np.float32)
     model = get_model(

@@ -47,7 +47,7 @@ def distance(a, b):
     [
         "resnet18_d",
         "resnet20_cifar",
-        "resnet50_b",
+        pytest.param("resnet50_b", marks=pytest.mark.slow),
         pytest.param("mobilenet_025", marks=pytest.mark.slow),
     ],
 )

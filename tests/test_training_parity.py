@@ -9,10 +9,9 @@ from training_parity import CASES, EARLY, FILE, SHORT, Ours, compared, summary
 
 from bot_jax.precision import set_precision
 
-FAST = ("all",)
-CASES_MARKED = [
-    pytest.param(case, marks=() if case in FAST else pytest.mark.slow) for case in CASES
-]
+# Each takes a minute. What they do one by one, they do in "all" together.
+MARKS = {"all": (), "distillation": pytest.mark.slow, "batch-norm groups": pytest.mark.slow}
+CASES_MARKED = [pytest.param(case, marks=MARKS.get(case, pytest.mark.exhaustive)) for case in CASES]
 
 
 @pytest.fixture(autouse=True)
