@@ -59,6 +59,8 @@ def test_optimizer_options_are_open():
         ("data.image_size=0", "must be at least 1"),
         ("batch_size=0", "config.batch_size = 0 must be at least 1"),
         ("optimizer.momentum=1.5", "must be from 0 to 1"),
+        ("optimizer.momentum=1.0", "must be below 1"),
+        ("ema_decay=1.0", "must be below 1"),
         ("seed=-1", "config.seed = -1 must be from 0"),
         ("optimizer.l1=-1", "must be at least 0"),
         ("optimizer.lookahead_steps=-1", "must be at least 0"),
