@@ -145,8 +145,8 @@ def _data_name(result, config, own_files):
     set_name, split = Path(data["path"]).name or data["source"], data["eval_split"]
     if data["source"] == "tfds":
         # "tfds imagenet2012/5.1.0 validation". Folders that `bot_jax.prepare` made into record
-        # files have one name for all.
-        found = re.fullmatch(r"tfds (\S+)/[\d.]+ .*", result["data"])
+        # files have one name for all. Runs of older versions do not say it.
+        found = re.fullmatch(r"tfds (\S+)/[\d.]+ .*", result.get("data", ""))
         if found and found[1] != DATA_SET_NAME:
             return f"{found[1]}/{split}"
     elif data["source"] not in ("folder", "list"):
