@@ -24,7 +24,7 @@ GOLDENS = {
 }
 FAST = ("resnet18_d timm 65", "resnet50_b torchvision 64", "mobilenet_100 timm 65")
 FAST += ("mobilenet_025 gluoncv 64",)
-# Of each variant and framework one depth, at one of the two sizes in turn. All others exhaustive.
+# Some, spread over variants and frameworks. All others exhaustive.
 SLOW = [
     case
     for i, case in enumerate(GOLDENS)
