@@ -182,7 +182,9 @@ def test_whose_model_is_ours(framework, model, ours):
     assert published.our_name(lines[0]) == ours
 
 
-def make_run(directory, seed, top1, data="digits validation", examples=360, **changes):
+def make_run(
+    directory, seed, top1, data="digits validation", examples=360, fingerprint=None, **changes
+):
     from bot_jax.config import to_json
     from configs import quickstart
 
@@ -194,6 +196,8 @@ def make_run(directory, seed, top1, data="digits validation", examples=360, **ch
         else:
             setattr(config, name, value)
     directory.mkdir(parents=True)
+    if fingerprint:
+        (directory / "data.json").write_text(json.dumps(fingerprint))
     (directory / "config.json").write_text(to_json(config))
     result = {"top1": top1, "top5": 100.0, "num_examples": examples, "epochs": 12.0, "data": data}
     (directory / "result.json").write_text(json.dumps(result))
@@ -252,8 +256,52 @@ def test_a_run_from_another_place_is_of_the_same_group(tmp_path):
     """The data elsewhere and other checkpoints change no result; another batch does."""
     for seed, (path, batch) in enumerate((("/a/shoes", 64), ("/b/shoes", 64), ("/b/shoes", 32))):
         options = {"data_source": "folder", "data_path": path, "batch_size": batch}
-        make_run(tmp_path / f"{seed}", seed, 90.0, "folder x", log_every_steps=seed + 1, **options)
+        options |= {"log_every_steps": seed + 1, "fingerprint": {"examples": 1000}}
+        make_run(tmp_path / f"{seed}", seed, 90.0, "folder x", **options)
     assert [len(group.top1) for group in read_groups([tmp_path])] == [2, 1]
+
+
+@pytest.mark.parametrize("data", [None, "imagenet2012/validation"])
+@pytest.mark.parametrize(
+    "other",
+    [{"fingerprint": {"examples": 7}}, {"examples": 359}, {"fingerprint": None}],
+    ids=["training data", "number of examples", "nothing known of the data"],
+)
+def test_runs_on_other_images_are_no_seeds_of_each_other(tmp_path, data, other):
+    """Also where the directories have one name, or the user says what they are."""
+    common = {"data_source": "folder", "fingerprint": {"examples": 1000}}
+    make_run(tmp_path / "a", 0, 70.0, "folder x", data_path="/v1/images", **common)
+    make_run(tmp_path / "b", 1, 40.0, "folder x", data_path="/v2/images", **common | other)
+    assert [group.top1 for group in read_groups([tmp_path], data)] == [(70.0,), (40.0,)]
+
+
+def test_what_is_named_twice_counts_once(ladder, tmp_path):
+    once = read_groups([ladder])
+    assert read_groups([ladder, ladder / "one", ladder / "one/seed0", ladder]) == once
+    file = write(tmp_path / "a.json", RUN)
+    assert len(read_groups([file, file])) == 1
+
+
+def test_runs_that_do_not_differ_have_no_spread(tmp_path, capsys):
+    file = write(tmp_path / "a.json", RUN | {"top1": [78.4, 78.4]})
+    found = json.loads(run(capsys, file, "--with", "paper", "--format", "json")[1])["comparisons"]
+    single = [line for line in found if line["to"]["source"].endswith("T6")]
+    assert {(line["verdict"], line["why"]) for line in single} == {
+        ("cannot tell", "equal runs have no spread")
+    }
+
+
+def test_unknown_data_leave_no_verdict():
+    one = Group("x", "resnet50_d", top1=(78.0, 78.1, 78.2))
+    assert compare(one, one, 0.3).verdict == "cannot tell"
+
+
+def test_crop_and_interpolation_of_published_lines():
+    lines = [published.as_group(line) for line in published_results()]
+    crops = {group.crop for group in lines if group.framework == "torchvision"}
+    assert {224 / 256, 224 / 232} <= crops
+    found = {group.interpolation for group in lines if group.framework == "timm"}
+    assert found == {"bicubic antialiased", "bilinear antialiased"}
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -291,6 +339,8 @@ def test_json_can_be_read_again(tmp_path, capsys):
         ({"model": "a", "top1": 1, "epoch": 3}, "no field 'epoch'. Did you mean 'epochs'?"),
         ({"model": "a", "top1": 1, "epochs": "3"}, "epochs = '3' is of the wrong type"),
         ({"model": "a", "top1": True}, "of the wrong type"),
+        ({"model": "a", "top1": 1, "epochs": 10**400}, "epochs is too large"),
+        ({"model": "a", "top1": float("nan")}, "NaN is no number of a result"),
         (3, "no object"),
     ],
 )
@@ -298,6 +348,12 @@ def test_files_that_are_not_of_the_form(tmp_path, capsys, entry, words):
     code, text = run(capsys, write(tmp_path / "a.json", entry))
     assert code == 2
     assert words in text
+
+
+@pytest.mark.parametrize("flag", ["--margin=inf", "--margin=-1", "--data=imagenet"])
+def test_wrong_flags_are_refused(tmp_path, flag):
+    with pytest.raises(SystemExit, match="2"):
+        command.main([str(write(tmp_path / "a.json", RUN)), flag])
 
 
 def test_other_wrong_input(tmp_path, capsys):

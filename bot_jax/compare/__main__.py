@@ -55,8 +55,10 @@ def _parse(arguments):
     parser.add_argument("--format", choices=("table", "markdown", "json", "html"), default="table")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there (shown)")
     flags = parser.parse_args(arguments)
-    if not flags.margin >= 0:
-        parser.error("--margin must be at least 0")
+    if not 0 <= flags.margin <= 100:
+        parser.error("--margin must be from 0 to 100")
+    if flags.data is not None and not re.fullmatch(r"[^/]+(/[^/]+)+", flags.data):
+        parser.error("--data is of the form SET/SPLIT, such as imagenet2012/validation")
     return flags
 
 

@@ -30,6 +30,7 @@ FIELDS = {
     "top5": (int, float, list),
     "source": str,
 }
+_LARGEST = 10**12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,8 @@ def mean_and_spread(values) -> tuple[float | None, float | None]:
 def read_groups(paths: list[Path], data: str | None = None) -> list[Group]:
     """The groups of some workdirs, directories of them, and .json files, in their order.
 
+    What is named twice, by itself and by a directory above it, counts once.
+
     Args:
       paths: of them.
       data: what runs on somebody's own files were evaluated on, such as "imagenet2012/validation";
@@ -90,8 +93,12 @@ def read_groups(paths: list[Path], data: str | None = None) -> list[Group]:
       InputError: one of them has no results, or a file is not of the form.
     """
     groups: dict[tuple, Group] = {}
+    seen = set()
     for path in paths:
-        for key, found in _read(path, data):
+        for place, key, found in _read(path, data):
+            if place in seen:
+                continue
+            seen.add(place)
             before = groups.get(key)
             if before:
                 found = dataclasses.replace(
@@ -102,8 +109,10 @@ def read_groups(paths: list[Path], data: str | None = None) -> list[Group]:
 
 
 def _read(path, data):
+    """Triples of where a group of results stands, what it has in common with others, and it."""
     if path.suffix == ".json" and path.is_file():
-        return [((str(path), i), group) for i, group in enumerate(_read_file(path))]
+        places = [((path.resolve(), i), group) for i, group in enumerate(_read_file(path))]
+        return [(place, place, group) for place, group in places]
     if not path.is_dir():
         raise InputError(f"{path}: there is no such directory or .json file.")
     found = [path] if (path / "result.json").exists() else _workdirs(path)
@@ -111,7 +120,7 @@ def _read(path, data):
         raise InputError(
             f"{path} has no result.json, nor has a directory in it: no run there is finished."
         )
-    return [_read_run(directory, data) for directory in found]
+    return [(directory.resolve(), *_read_run(directory, data)) for directory in found]
 
 
 def _workdirs(path):
@@ -122,21 +131,34 @@ def _workdirs(path):
 
 def _load(file):
     try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        return json.loads(file.read_text("utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
+
+
+def _refuse(constant):
+    raise ValueError(f"{constant} is no number of a result")
 
 
 # What makes no other result, or is asked for by its own name.
 _MAKES_NO_DIFFERENCE = ("seed", "checkpoint", "log_every_steps", "eval_batch_size", "dry_run")
-_OF_THE_PLACE = ("path", "service")
 
 
-def _what_is_alike(config, where):
-    """A hash of what two runs of a group have in common; `where` is the name of the data."""
+def _what_is_alike(directory, config, where, examples):
+    """A hash of what two runs of a group have in common.
+
+    Args:
+      directory, config: of the run.
+      where, examples: name of the data of the evaluation, and their number.
+    """
     same = {name: value for name, value in config.items() if name not in _MAKES_NO_DIFFERENCE}
-    same["data"] = {k: v for k, v in config["data"].items() if k not in _OF_THE_PLACE}
-    return hashlib.sha256(json.dumps([where, same], sort_keys=True).encode()).hexdigest()
+    file, of_the_place = directory / "data.json", {"service"}
+    fingerprint = _load(file) if file.exists() else None
+    if fingerprint:  # tells data from others of the same name, wherever they are
+        of_the_place.add("path")
+    same["data"] = {k: v for k, v in config["data"].items() if k not in of_the_place}
+    together = [where, examples, fingerprint, same]
+    return hashlib.sha256(json.dumps(together, sort_keys=True).encode()).hexdigest()
 
 
 def _data_name(result, config, own_files):
@@ -162,7 +184,8 @@ def _read_run(directory, own_files):
         size = data["image_size"]
         resize = data["eval_resize"] or -(-size * 8 // 7)  # ceil(image_size / 0.875)
         where = _data_name(result, config, own_files)
-        return _what_is_alike(config, where), Group(
+        alike = _what_is_alike(directory, config, where, result["num_examples"])
+        return alike, Group(
             framework="bot_jax",
             model=config["model"]["name"],
             recipe=config["name"],
@@ -174,8 +197,8 @@ def _read_run(directory, own_files):
             interpolation=data["interpolation"] + (" antialiased" if data["antialias"] else ""),
             label_smoothing=smoothing["epsilon"],
             label_smoothing_form=smoothing["form"] if smoothing["epsilon"] else None,
-            top1=(result["top1"],),
-            top5=(result["top5"],),
+            top1=(float(result["top1"]),),
+            top5=(float(result["top5"]),),
             source=str(directory),
         )
     except (KeyError, TypeError) as error:
@@ -200,6 +223,8 @@ def _entry(entry, where):
             raise InputError(f"{where}: there is no field {name!r}.{suggest(name, FIELDS)}")
         if isinstance(value, bool) or not isinstance(value, FIELDS[name]):
             raise InputError(f"{where}: {name} = {value!r} is of the wrong type.")
+        if isinstance(value, int | float) and abs(value) > _LARGEST:
+            raise InputError(f"{where}: {name} is too large a number.")
     for name in ("model", "top1"):
         if not entry.get(name) and entry.get(name) != 0:
             raise InputError(f"{where} has no {name}.")

@@ -78,14 +78,26 @@ def as_group(line: Published) -> Group:
         examples=None if "Places365" in line.recipe else EXAMPLES,
         epochs=_number(line.epochs),
         image_size=_number(line.img_size),
-        crop=_number(line.crop_pct),
-        interpolation="bicubic" if "interp bicubic" in line.note else None,
+        crop=_crop(line.crop_pct),
+        interpolation=_interpolation(line),
         label_smoothing=epsilon,
         label_smoothing_form=form,
         top1=(line.top1,),
         top5=() if line.top5 is None else (line.top5,),
         source=line.source,
     )
+
+
+def _crop(text):
+    """Of "0.875", "256->224" (shorter side, then pixels), or both."""
+    sides = re.search(r"(\d+)->(\d+)", text)
+    return int(sides[2]) / int(sides[1]) if sides else _number(text)
+
+
+def _interpolation(line):
+    """Of timm, which resizes with Pillow, and that averages where an image shrinks."""
+    found = re.search(r"interp (\w+)", line.note)
+    return f"{found[1]} antialiased" if found and line.framework == "timm" else None
 
 
 def _number(text):

@@ -74,7 +74,9 @@ def interval(
         parts = s**2 / n, their_spread**2 / m
         error = math.sqrt(sum(parts))
         below = parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)
-        freedom = sum(parts) ** 2 / below if below else n + m - 2
+        freedom = sum(parts) ** 2 / below if below else 1
+    if not error:  # runs that do not differ say nothing of how they spread
+        return None
     half = float(stats.t.ppf(0.975, freedom)) * error
     difference = statistics.mean(ours) - statistics.mean(theirs)
     return difference - half, difference + half
@@ -90,7 +92,8 @@ def marks(of: Group, to: Group) -> tuple[str, ...]:
         if name == "label_smoothing_form" and not (of.label_smoothing and to.label_smoothing):
             continue  # the form of none
         same = ours == theirs
-        if isinstance(ours, float | int) and isinstance(theirs, float | int):
+        numbers = isinstance(ours, float | int) and isinstance(theirs, float | int)
+        if numbers and name != "examples":
             same = math.isclose(ours, theirs, rel_tol=2e-3)
         if not same:
             found.append(f"{label} {_text(ours)} / {_text(theirs)}")
@@ -127,13 +130,15 @@ def compare(
     difference = statistics.mean(of.top1) - statistics.mean(to.top1)
     found, where = marks(of, to), interval(of.top1, to.top1, spread, runs)
     known = None not in (of.examples, to.examples)
+    other_data = of.data is None or of.data != to.data
     if not same_recipe:
         found = ("another recipe", *found)
     # Of other images accuracies say nothing of each other, whatever else is alike.
-    if of.data != to.data or (known and of.examples != to.examples):
+    if other_data or (known and of.examples != to.examples):
         verdict, why = CANNOT_TELL, "other data, or not known which"
     elif where is None:
-        verdict, why = CANNOT_TELL, "one run has no spread"
+        why = "one run has no spread" if len(of.top1) < 2 else "equal runs have no spread"
+        verdict = CANNOT_TELL
     elif where[0] > -margin:
         verdict, why = REPRODUCED, "better" if where[0] > 0 else ""
     elif where[1] < -margin:
