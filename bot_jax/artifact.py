@@ -20,6 +20,7 @@ program from a stranger, unlike a file of weights.
 import dataclasses
 import json
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -109,6 +110,22 @@ def is_artifact(path: Path) -> bool:
             return stream.read(4) == b"PK\x03\x04"
     except OSError:
         return False
+
+
+def read_artifact_weights(file: Path) -> export.Weights:
+    """The weights in a file of `write_artifact`, without its program.
+
+    Raises:
+      InputError: it cannot be read, or is not such a file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        extracted = Path(folder) / _WEIGHTS
+        try:
+            extracted.write_bytes(_read_entries(file)[_WEIGHTS])
+            return export.read_weights(extracted)
+        except Exception as error:  # of a damaged file anything may come
+            reason = str(error).replace(str(extracted), _WEIGHTS)
+            raise InputError(f"{file} cannot be read as an exported model: {reason}") from error
 
 
 def read_artifact(file: Path) -> Classifier:

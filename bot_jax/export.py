@@ -198,14 +198,18 @@ def run_weights(directory: Path) -> Weights:
 
 
 def load_weights(path: Path) -> Weights:
-    """The weights of a finished run, where `path` is a directory, or of a file.
+    """The weights of a finished run, where `path` is a directory, of a file, or in an artifact.
 
     Raises:
       InputError: they cannot be read.
     """
     if not path.exists():
         raise InputError(f"{path} is not the --workdir of a run, nor a file: it is not there.")
-    return run_weights(path) if path.is_dir() else read_weights(path)
+    if path.is_dir():
+        return run_weights(path)
+    from bot_jax.artifact import is_artifact, read_artifact_weights
+
+    return read_artifact_weights(path) if is_artifact(path) else read_weights(path)
 
 
 def checksum(variables: dict) -> str:

@@ -3,7 +3,7 @@
 python -m bot_jax.figures --step runs/step --cosine runs/cosine \
     --plain runs/cosine --smoothed runs/label_smoothing --output docs
 
-figure3.png   learning rate and top-1 by epoch, step against cosine decay (section 5.1)
+figure3.png   learning rate of every step, and top-1 by epoch, step against cosine decay (5.1)
 figure4.png   label smoothing: the gap between the largest logit and the others that fits the
               smoothed targets, by epsilon, and the gaps that two trained models have, between the
               largest logit and the mean of the others, on the images they are evaluated on (5.2)
@@ -67,6 +67,36 @@ def evaluation_logits(directory: Path) -> np.ndarray:
     )
 
 
+def scheduled_rates(directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs at which the steps of a run begin, and their learning rates; reads no data.
+
+    Raises:
+      InputError: there is no such run, or its rate follows from its evaluations.
+    """
+    import jax
+    from ml_collections import ConfigDict
+
+    from bot_jax.optim.linear_scaling import scaled_learning_rate
+    from bot_jax.optim.schedule import make_schedule
+    from bot_jax.workdir import read_config
+
+    config, last = ConfigDict(read_config(directory)), read_metrics(directory)[-1]
+    if config.schedule.name == "plateau" or config.schedule.warmup_until_error:
+        raise InputError(f"The learning rate of {directory} is not known before the run.")
+    steps_per_epoch = round(last["step"] / last["epoch"])
+    base = config.optimizer.base_learning_rate
+    scale = config.batch_size if config.optimizer.linear_scaling else 256
+    schedule = make_schedule(
+        config.schedule,
+        base=base,
+        peak=scaled_learning_rate(base, scale),
+        steps_per_epoch=steps_per_epoch,
+        epochs=config.epochs,
+    )
+    steps = np.arange(round(config.epochs * steps_per_epoch))
+    return steps / steps_per_epoch, np.asarray(jax.vmap(schedule)(steps))
+
+
 def draw_figure3(step: Path, cosine: Path, output: Path) -> None:
     """Learning rate and top-1 by epoch of two runs."""
     from matplotlib import pyplot
@@ -84,8 +114,7 @@ def draw_figure3(step: Path, cosine: Path, output: Path) -> None:
         ]
         if not (train and evaluated):
             raise InputError(f"The run in {run} has not been evaluated yet.")
-        epochs = [line["epoch"] for line in train]
-        axes[0].plot(epochs, [line["learning_rate"] for line in train], color=color, label=name)
+        axes[0].plot(*scheduled_rates(run), color=color, label=name, drawstyle="steps-post")
         axes[1].plot(
             [line["epoch"] for line in evaluated],
             [line["top1"] for line in evaluated],
@@ -94,7 +123,7 @@ def draw_figure3(step: Path, cosine: Path, output: Path) -> None:
             ms=3,
             label=f"{name}, {evaluated[-1]['split']}",
         )
-        top1 = [line["top1"] for line in train]
+        epochs, top1 = zip(*((line["epoch"], line["top1"]) for line in train), strict=True)
         axes[1].plot(epochs, top1, color=color, ls=":", lw=1.2, label=f"{name}, training")
     axes[0].set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     axes[1].set(xlabel="epoch", ylabel="top-1 (%)")

@@ -88,7 +88,7 @@ def _read(path, config):
             "finished run, a file of `python -m bot_jax.export`, or weights of another framework "
             "as .safetensors, .npz, .pth, .th, .pt or .bin."
         )
-    if path.is_dir() or export.is_own_file(path):
+    if path.is_dir() or export.is_own_file(path) or path.suffix == ".zip":
         return export.load_weights(path)
     arrays, model = read_arrays(path), config.model.name
     framework = likely_framework(arrays, model)

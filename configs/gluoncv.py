@@ -3,11 +3,12 @@
     python -m bot_jax.main --config configs/gluoncv.py:resnet50_v1d --workdir runs/resnet50_v1d
 
 The recipes are those of the released scripts and logs (dmlc/web-data), in the released code's
-reading: its crop and colour jitter, MSRAPrelu, eps / K in label smoothing, and in mixup one lambda
-for many pairs (there for the whole batch, here for each batch-norm group). _v1 is variant A, _v1b B
-and so on. What else differs here: the warmup is one step ahead of theirs (optim/warmup.py), PCA
-noise is not rounded to integers (augment/pca_noise.py), and their variant A has biases that batch
-norm cancels (models/resnet.py).
+reading: its crop and colour jitter, MSRAPrelu, eps / K in label smoothing, half of each term in
+distillation, and in mixup one lambda for many pairs (there for the whole batch, here for each
+batch-norm group). _v1 is variant A, _v1b B and so on. What else differs here: the warmup is one
+step ahead of theirs (optim/warmup.py), the cosine would end one step after the run's last, theirs
+at it (optim/cosine_decay.py), PCA noise is not rounded to integers (augment/pca_noise.py), and
+their variant A has biases that batch norm cancels (models/resnet.py).
 
 The command of inceptionv3 without mixup is not public; 120 epochs of the usual recipe are
 presumed. No row is distilled: no such weights were released.
@@ -35,6 +36,8 @@ def gluoncv_reading(config):
     config.augment.color_jitter.flavor = "gluoncv"
     config.model.options.initializer = "msra_prelu"
     config.label_smoothing.form = "uniform"
+    config.distillation.hard_weight = 0.5
+    config.distillation.soft_weight = 0.5
 
 
 def mixup(config):

@@ -170,7 +170,8 @@ def test_what_all_rows_have_in_common(row):
         assert config.augment.mixup.lambda_per == ("group" if released else "sample")
         assert "pairs" not in config.augment.mixup  # reverse
     assert config.mixing.off_epochs == 0
-    assert (config.distillation.hard_weight, config.distillation.soft_weight) == (1.0, 1.0)
+    weight = 0.5 if released else 1.0
+    assert (config.distillation.hard_weight, config.distillation.soft_weight) == (weight, weight)
     assert (config.optimizer.momentum, config.optimizer.nesterov) == (0.9, True)
     assert config.optimizer.weight_decay == 1e-4
     assert config.schedule.boundaries_epochs == (30, 60, 90)

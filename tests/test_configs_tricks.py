@@ -15,6 +15,7 @@ FILES = (
     "ssld",
     "finetune",
     "small_data",
+    "rehearsal",
     "rehearsal_tricks",
 )
 ROWS = [f"{file}:{row}" for file in FILES for row in load_module(CONFIGS / f"{file}.py").ROWS]
@@ -33,7 +34,7 @@ def test_a_row_is_a_whole_run(row):
         for split in (config.data.train_split, config.data.eval_split)
     )
     if config.distillation.teacher:
-        config.distillation.teacher_model = "resnet18_d"  # any will do
+        config.distillation.teacher_model = config.distillation.teacher_model or "resnet18_d"
     setup = make_setup(config, sources=sources, trained=False)
     assert setup.total_steps == round(config.epochs * (2048 // config.batch_size))
     assert setup.peak_learning_rate > 0

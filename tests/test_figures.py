@@ -1,10 +1,13 @@
 """The paper's figures: the gap against NumPy, and pictures of real runs."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from bot_jax import figures, train
+from bot_jax.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,30 @@ def test_logits_of_a_run_give_its_accuracy(runs):
     labels = np.array([int(source.read(i)[1]) for i in range(360)])
     top1 = 100 * (logits.argmax(-1) == labels).mean()
     np.testing.assert_allclose(top1, read(runs / "b")["top1"], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_rates_are_those_that_the_run_logged(runs, name):
+    """All 22 steps, and so the boundary of the step decay to the step."""
+    epochs, rates = figures.scheduled_rates(runs / name)
+    assert len(rates) == 22
+    lines = [line for line in figures.read_metrics(runs / name) if "learning_rate" in line]
+    for line in lines:
+        assert rates[line["step"] - 1] == pytest.approx(line["learning_rate"], rel=1e-6)
+        assert epochs[line["step"] - 1] == pytest.approx(line["epoch"] - 1 / 22, abs=1e-3)
+    if name == "a":
+        boundary = round(0.75 * 22)
+        np.testing.assert_allclose(rates[boundary] / rates[boundary - 1], 0.1, rtol=1e-5)
+        assert len({float(rate) for rate in rates[boundary:]}) == 1
+
+
+def test_rates_that_follow_from_the_run_are_refused(runs, tmp_path):
+    config = json.loads((runs / "a" / "config.json").read_text())
+    config["schedule"]["name"] = "plateau"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "metrics.jsonl").write_text((runs / "a" / "metrics.jsonl").read_text())
+    with pytest.raises(InputError, match="not known before the run"):
+        figures.scheduled_rates(tmp_path)
 
 
 def test_both_figures_from_one_command(runs, tmp_path, capsys):

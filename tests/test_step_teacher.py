@@ -56,6 +56,27 @@ def test_first_update_with_a_teacher_is_that_of_the_papers_loss(tiny_config, dev
     np.testing.assert_allclose(after.metrics["label_loss"] / BATCH, hard, rtol=1e-5)
 
 
+def test_the_teacher_stays_as_it_is(tiny_config, monkeypatch):
+    """Neither its parameters nor its statistics move, to the bit, while those of the student do."""
+    teacher = make_teacher(get_model("tiny", num_classes=10))
+    before = jax.tree.map(np.array, teacher.variables)
+    replicate, on_device = parallel.replicate, []
+
+    def watched(tree, layout):
+        found = replicate(tree, layout)
+        on_device.append((tree, found))
+        return found
+
+    monkeypatch.setattr(parallel, "replicate", watched)
+    first = run(tiny_config, devices=2, teacher=teacher, steps=1)
+    after = run(tiny_config, devices=2, teacher=teacher, steps=4)
+    (its,) = [found for tree, found in on_device[-1:] if tree is teacher.variables]
+    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(its))
+    for one, other in ((first.params, after.params), (first.batch_stats, after.batch_stats)):
+        moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), one, other)
+        assert all(jax.tree.leaves(moved))
+
+
 def test_an_image_that_does_not_count_teaches_nothing(tiny_config):
     config = plain(tiny_config)
     teacher = make_teacher(get_model("tiny", num_classes=10))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from bot_jax import export, train
+from bot_jax.artifact import write_artifact
+from bot_jax.classifier import load_classifier
 from bot_jax.errors import InputError
 from bot_jax.teacher import make_teacher
 
@@ -48,6 +50,18 @@ def test_a_run_and_its_file_are_the_same_teacher(config, trained):
     assert from_run.identity == from_file.identity
     assert from_run.identity["step"] == 22
     assert from_run.model.dtype == "bfloat16"
+
+
+def test_an_exported_program_is_the_same_teacher(config, trained, tmp_path):
+    config.distillation.teacher = str(trained / "run")
+    expected = make_teacher(config, CLASSES).identity
+    file = tmp_path / "teacher.zip"
+    write_artifact(file, load_classifier(trained / "run"))
+    config.distillation.teacher = str(file)
+    assert make_teacher(config, CLASSES).identity == expected
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"teacher\.zip cannot be read as an exported model"):
+        make_teacher(config, CLASSES)
 
 
 def test_a_student_learns_from_a_trained_teacher(config, tmp_path):
