@@ -8,11 +8,11 @@ mixed images, bit by bit, and the loss. The weights of the first run are evaluat
 Then a checkpoint from the middle of the run on the most devices goes on on fewer, and the other
 way, and is compared with the run that was not interrupted.
 
-Devices add up in different orders, so losses agree to rounding in the first steps and drift apart
-after: a ReLU whose input is zero but for rounding passes a gradient on or does not. How fast is a
-property of the network and the images, and so there is a control: the run on one device from
-weights that are changed by one rounding of their size. No other run may drift much faster.
-With --config.precision.compute=float64 the same drift begins nine digits further down.
+Devices add up in different orders, so losses agree to rounding, which training amplifies: a ReLU
+whose input is zero but for rounding passes a gradient on or does not. How fast is a property of the
+network, the images and the rate, and so there is a control: the run on one device from weights that
+are changed by one rounding of their size. No other run may drift much faster. With
+--config.precision.compute=float64 the same drift begins nine digits further down.
 
 On a CPU the devices are made of its cores. With accelerators it takes what is there.
 """

@@ -1,14 +1,17 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bot_jax.compare import __main__ as command
-from bot_jax.compare import published
+from bot_jax.compare import groups as groups_module
+from bot_jax.compare import published, workdirs
 from bot_jax.compare.formats import FORMATS
-from bot_jax.compare.groups import Group, read_groups
+from bot_jax.compare.group import Group
+from bot_jax.compare.pairs import comparisons, distance
 from bot_jax.compare.verdict import compare, interval, marks
 from bot_jax.errors import InputError
 from bot_jax.reference_results import published_results
@@ -25,8 +28,13 @@ RUN = {
     "crop": 0.875,
     "label_smoothing": 0.1,
     "top1": [78.4, 78.3, 78.45],
-    "top5": [94.1, 94.0, 94.2],
 }
+
+
+def read_groups(paths, data=None):
+    found = groups_module.read_groups(paths, data)
+    assert not found.notes
+    return found.groups
 
 
 def write(path, *entries):
@@ -236,7 +244,7 @@ def test_seeds_are_a_group_and_other_configurations_are_not(ladder):
 def test_what_the_data_are(tmp_path, source, path, data, own, expected):
     config = {"data_source": source, "data_path": path, "data_tfds_name": "imagenet2012"}
     make_run(tmp_path / "a", 0, 70.0, data=data, **config)
-    (group,) = read_groups([tmp_path / "a"], own)
+    _, group = workdirs.read_run(tmp_path / "a", groups_module.load, own)
     expected = {None: "imagenet2012_subset/1pct/validation", ...: own}.get(expected, expected)
     assert group.data == expected
 
@@ -273,6 +281,117 @@ def test_runs_on_other_images_are_no_seeds_of_each_other(tmp_path, data, other):
     make_run(tmp_path / "a", 0, 70.0, "folder x", data_path="/v1/images", **common)
     make_run(tmp_path / "b", 1, 40.0, "folder x", data_path="/v2/images", **common | other)
     assert [group.top1 for group in read_groups([tmp_path], data)] == [(70.0,), (40.0,)]
+
+
+def test_fields_that_older_runs_do_not_have_are_as_usual(tmp_path):
+    make_run(tmp_path / "a", 0, 90.0)
+    make_run(tmp_path / "b", 1, 91.0)
+    file = tmp_path / "a/config.json"
+    config = json.loads(file.read_text())
+    del config["diagnosis_examples"], config["schedule"]["end_factor"]
+    file.write_text(json.dumps(config))
+    (group,) = read_groups([tmp_path])
+    assert group.top1 == (90.0, 91.0)
+
+
+def test_a_seed_counts_once(tmp_path, capsys):
+    make_run(tmp_path / "a", 0, 90.0)
+    make_run(tmp_path / "b", 1, 91.0)
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    found = groups_module.read_groups([tmp_path])
+    assert [group.top1 for group in found.groups] == [(90.0, 91.0)]
+    assert found.groups[0].seed == (0, 1)
+    code, text = run(capsys, tmp_path)
+    assert (code, f"{tmp_path}/c has seed 1" in text) == (0, True)
+
+
+def test_what_was_changed_in_a_row_is_said(tmp_path, capsys):
+    from bot_jax.config import load_config, to_json
+
+    location = f"{Path(__file__).parents[1]}/configs/table6.py:resnet50_d_cosine"
+    for i, overrides in enumerate(([], ["optimizer.weight_decay=5e-5"], ["data.path=/elsewhere"])):
+        make_run(tmp_path / f"{i}", i, 77.0, "tfds imagenet2012/5.1.0 validation", 50_000)
+        config = load_config(location, [f"seed={i}", *overrides])
+        (tmp_path / f"{i}/config.json").write_text(to_json(config))
+    found = read_groups([tmp_path / "0", tmp_path / "1", tmp_path / "2"])
+    assert [group.changed for group in found] == [(), ("optimizer.weight_decay",), ()]
+    text = run(capsys, tmp_path, "--with", "paper")[1]
+    assert "table6:resnet50_d_cosine (other optimizer.weight_decay)" in text
+    assert "changed in the recipe: optimizer.weight_decay / nothing" in text
+
+
+def test_seeds_of_others_are_a_group_where_they_say_so(tmp_path):
+    one = RUN | {"top1": 78.4, "seed": 0, "source": "first"}
+    file = write(
+        tmp_path / "a.json",
+        one,
+        one | {"top1": 78.3, "seed": 1, "source": "second"},
+        one | {"top1": 76.0, "seed": 0, "epochs": 90},
+        RUN | {"top1": 70.0},
+        RUN | {"top1": 71.0},
+    )
+    tops = [group.top1 for group in read_groups([file])]
+    assert tops == [(78.4, 78.3), (76.0,), (70.0,), (71.0,)]
+
+
+def groups_of(*changes):
+    usual = {"framework": "bot_jax", "model": "resnet50_d", "recipe": "table6:x", "epochs": 120}
+    usual |= {"data": "d/v", "examples": 500, "image_size": 224, "crop": 0.875}
+    usual["top1"] = (70.0, 70.1, 70.2)
+    return [Group(**usual | change) for change in changes]
+
+
+def test_others_are_aligned_by_model_recipe_epochs_pixels_and_crop():
+    (own,) = groups_of({})
+    farther = [
+        {},
+        {"crop": 0.95},
+        {"image_size": 288},
+        {"epochs": 90},
+        {"recipe": "y"},
+        {"model": "resnet50_b"},
+    ]
+    others = groups_of(*farther)
+    by_distance = sorted(others[3:] + others[:3], key=lambda other: distance(own, other))
+    assert by_distance == others
+    near, nearer = groups_of({"epochs": 300}, {"epochs": 150})
+    assert (
+        distance(own, nearer) < distance(own, near) < distance(own, groups_of({"epochs": None})[0])
+    )
+
+
+def test_each_own_group_is_beside_the_nearest_of_each_other_framework():
+    first, second, a, b, c = groups_of(
+        {},
+        {"recipe": "table6:y", "top1": (80.0, 80.1, 80.2)},
+        {"framework": "timm", "recipe": "table6:y", "top1": (80.0, 80.1, 80.3)},
+        {"framework": "timm", "top1": (70.0, 70.1, 70.3)},
+        {"framework": "keras", "model": "resnet50_b", "recipe": "", "top1": (60.0, 60.1, 60.2)},
+    )
+    found = comparisons([a, first, b, second, c], [], 1.0)
+    assert [(line.of, line.to) for line in found] == [
+        (first, b),
+        (first, c),
+        (second, a),
+        (second, c),
+        (second, first),
+    ]
+    verdicts = [line.verdict for line in found]
+    assert verdicts == ["reproduced", "at least as good"] * 2 + ["at least as good"]
+    assert "recipe not known" in found[1].marks
+    assert "another recipe" in found[4].marks
+    assert "another recipe" not in found[0].marks
+
+
+@pytest.mark.parametrize("change", [{"epochs": 1}, {"model": "resnet50_b"}, {"image_size": 128}])
+def test_nothing_is_reproduced_by_another_run(change):
+    own, other = groups_of({}, {"framework": "paper"} | change)
+    assert compare(own, other, 1.0).verdict == "at least as good"
+    better, usual = groups_of(
+        {"framework": "paper", "top1": (90.0, 90.1)} | change, {"framework": "p"}
+    )
+    assert compare(own, better, 0.3).verdict == "worse"
+    assert compare(own, usual, 1.0).verdict == "reproduced"
 
 
 def test_what_is_named_twice_counts_once(ladder, tmp_path):
@@ -341,6 +460,13 @@ def test_json_can_be_read_again(tmp_path, capsys):
         ({"model": "a", "top1": True}, "of the wrong type"),
         ({"model": "a", "top1": 1, "epochs": 10**400}, "epochs is too large"),
         ({"model": "a", "top1": float("nan")}, "NaN is no number of a result"),
+        ({"model": "a", "top1": [1, 2], "top5": [3]}, "top1 is of 2 runs, top5 of others"),
+        ({"model": "a", "top1": [1, 2], "seed": 3}, "top1 is of 2 runs, seed of others"),
+        ({"model": "a", "top1": [1, 2], "seed": [3, 3]}, "no different whole numbers"),
+        ({"model": "a", "top1": [1, 2], "seed": [3, True]}, "no different whole numbers"),
+        ({"model": "a", "top1": 1, "recipe": "x\x1b[2J"}, "cannot be shown"),
+        ({"model": "a", "top1": 1, "recipe": "x\ny"}, "cannot be shown"),
+        ({"model": "a", "top1": 1, "changed": [3]}, "something that is no name"),
         (3, "no object"),
     ],
 )
@@ -354,6 +480,20 @@ def test_files_that_are_not_of_the_form(tmp_path, capsys, entry, words):
 def test_wrong_flags_are_refused(tmp_path, flag):
     with pytest.raises(SystemExit, match="2"):
         command.main([str(write(tmp_path / "a.json", RUN)), flag])
+
+
+def test_files_of_a_run(ladder, capsys):
+    """Its result stands for it; other evaluations do not say how images were prepared."""
+    run_of = ladder / "one/seed0"
+    assert read_groups([run_of / "result.json"]) == read_groups([run_of])
+    shutil.copy(run_of / "result.json", run_of / "evaluation_test.json")
+    code, text = run(capsys, run_of / "evaluation_test.json")
+    assert (code, f"Name the run, {run_of}" in text) == (2, True)
+
+
+def test_data_that_are_of_no_run_are_refused(ladder, capsys):
+    code, text = run(capsys, ladder, "--data", "imagenet2012/validation")
+    assert (code, "no run here is on somebody's own files" in text) == (2, True)
 
 
 def test_other_wrong_input(tmp_path, capsys):

@@ -63,6 +63,8 @@ def test_the_same_run_on_one_and_more_devices_and_on_two_processes(tmp_path, cap
     arguments = ["--workdir", str(tmp_path), "--steps", "10", *SMALL]
     assert topology.main(arguments) == 0, capsys.readouterr().out
     text = (tmp_path / "topology.md").read_text()
+    rows = json.loads((tmp_path / "topology.json").read_text())
+    assert all(row["loss"] < 1e-5 for row in [*rows["topology"], *rows["elastic"]])
     # The control, four counts and two processes; three elastic pairs there and back.
     assert text.count("equal") == 2 * (1 + 5 + 6) + 5
     assert "2 processes x 2" in text

@@ -3,12 +3,12 @@
 python -m bot_jax.compare runs/ladder --with paper,gluoncv
 
 Runs that differ in nothing but their seed are a group, with mean and standard deviation. The first
-group is what the others are compared with; `--with` compares each with what is published of its
-model. docs/compare.md says how the verdict comes about, and which JSON other frameworks can write.
+of one's own is what one's other groups are compared with, and of each other framework the result
+that is nearest; `--with` compares each with what is published of its model. docs/compare.md says
+how the verdict comes about, and which JSON other frameworks can write.
 """
 
 import argparse
-import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -22,8 +22,6 @@ examples:
   python -m bot_jax.compare runs/ladder timm.json --with paper,gluoncv,timm
   python -m bot_jax.compare runs/ladder --with paper --format html --output compared.html
 """
-# Of two groups of one's own neither is what the other should have come to.
-_AMONG_OWN = {"reproduced": "at least as good", "not reproduced": "worse"}
 
 
 def _parse(arguments):
@@ -62,36 +60,21 @@ def _parse(arguments):
     return flags
 
 
-def comparisons(groups, sources: list[str], margin: float) -> list:
-    """Each group with what is published of its model, and with the first one."""
-    from bot_jax.compare.published import as_group, references
-    from bot_jax.compare.verdict import compare
-
-    found = []
-    for group in groups:
-        for line, same_recipe in references(group, sources):
-            spread = line.spread and line.spread[0]
-            runs = re.search(r"of (\d+) runs", line.note) if spread else None
-            number = int(runs[1]) if runs else 1
-            options = {"spread": spread, "runs": number, "same_recipe": same_recipe}
-            found.append(compare(group, as_group(line), margin, **options))
-    for group in groups[1:]:
-        own = compare(group, groups[0], margin)
-        found.append(dataclasses.replace(own, verdict=_AMONG_OWN.get(own.verdict, own.verdict)))
-    return found
-
-
 @command
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code: 0, or 2 for wrong input."""
     flags = _parse(arguments)
     from bot_jax.compare.formats import FORMATS
     from bot_jax.compare.groups import read_groups
+    from bot_jax.compare.pairs import comparisons
 
     try:
-        groups = read_groups(flags.runs, flags.data)
+        found = read_groups(flags.runs, flags.data)
+        for note in found.notes:
+            print(f"Note: {note}", file=sys.stderr)
         sources = [name for name in flags.sources.split(",") if name]
-        text = FORMATS[flags.format](groups, comparisons(groups, sources, flags.margin))
+        compared = comparisons(found.groups, sources, flags.margin)
+        text = FORMATS[flags.format](found.groups, compared)
         if flags.output:
             flags.output.write_text(text, "utf-8")
     except OSError as error:

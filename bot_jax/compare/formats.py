@@ -4,7 +4,7 @@ import dataclasses
 import html
 import json
 
-from bot_jax.compare.groups import Group, mean_and_spread
+from bot_jax.compare.group import Group, mean_and_spread
 from bot_jax.compare.published import SOURCES
 from bot_jax.compare.verdict import Comparison
 

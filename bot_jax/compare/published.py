@@ -1,9 +1,9 @@
 """What is published of a model: lines of reference_results.csv, as groups of one run."""
 
 import re
-from pathlib import Path
 
-from bot_jax.compare.groups import Group
+from bot_jax.compare.group import Group
+from bot_jax.compare.rows import find_row
 from bot_jax.errors import InputError
 from bot_jax.reference_results import PAPER, Published, published_results
 
@@ -16,7 +16,6 @@ SOURCES = {
 }
 # All but some of the paper's last table are of the 50,000 validation images of ImageNet.
 DATA, EXAMPLES = "imagenet2012/validation", 50_000
-_CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of a checkout
 _VARIANTS = {
     "v1": "a",
     "v1b": "b",
@@ -109,16 +108,9 @@ def _number(text):
 
 def _of_recipe(group):
     """The lines that a row of configs/ names as its own, where the recipe is "FILE:ROW"."""
-    from bot_jax.config import load_module
-
-    named = re.fullmatch(r"([a-z0-9_]+):(\w+)", group.recipe)
-    if not named or not (path := _CONFIGS / f"{named[1]}.py").exists():
+    found = find_row(group.recipe)
+    if found is None:
         return []
-    row = named[2]
-    rows = getattr(load_module(path), "ROWS", {})
-    if row not in rows:
-        return []
-    found = rows[row]
     lines = (found.paper_mean, found.paper, found.gluoncv, found.published)
     return [line for line in lines if line is not None]
 

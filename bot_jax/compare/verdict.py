@@ -13,9 +13,11 @@ import dataclasses
 import math
 import statistics
 
-from bot_jax.compare.groups import Group, mean_and_spread
+from bot_jax.compare.group import Group, in_words, mean_and_spread
 
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL = "reproduced", "not reproduced", "cannot tell"
+# Where the other is not what this one should have come to.
+AS_GOOD, WORSE = "at least as good", "worse"
 _LABELS = {
     "model": "model",
     "data": "data",
@@ -38,7 +40,7 @@ class Comparison:
       difference: of the means.
       interval: for the true difference, 95 %; None where there is no spread to judge by.
       marks: what is not like for like, or not known to be, in words.
-      verdict: "reproduced", "not reproduced" or "cannot tell".
+      verdict: "reproduced", "not reproduced" or "cannot tell"; or "at least as good" or "worse".
       why: of "cannot tell", and of a result that is better.
     """
 
@@ -85,6 +87,9 @@ def interval(
 def marks(of: Group, to: Group) -> tuple[str, ...]:
     """What is not like for like, or not known to be."""
     found = []
+    if of.changed != to.changed:
+        ours, theirs = (in_words(group.changed) or "nothing" for group in (of, to))
+        found.append(f"changed in the recipe: {ours} / {theirs}")
     for name, label in _LABELS.items():
         ours, theirs = getattr(of, name), getattr(to, name)
         if ours is None and theirs is None:
@@ -124,15 +129,18 @@ def compare(
 
     Returns:
       Reproduced where all of the interval is above minus `margin`, not reproduced where all of it
-      is below, else, and where there is no interval, or data or number of examples
-      differ, undecided.
+      is below, else, and where there is no interval, or data or number of examples differ,
+      undecided. Of another recipe, model, length or image size, or of the same framework, nothing
+      is reproduced: it is at least as good, or worse.
     """
     difference = statistics.mean(of.top1) - statistics.mean(to.top1)
     found, where = marks(of, to), interval(of.top1, to.top1, spread, runs)
     known = None not in (of.examples, to.examples)
     other_data = of.data is None or of.data != to.data
     if not same_recipe:
-        found = ("another recipe", *found)
+        known_recipes = of.recipe and to.recipe
+        found = ("another recipe" if known_recipes else "recipe not known", *found)
+    reproduces = same_recipe and of.framework != to.framework and not _differ(of, to)
     # Of other images accuracies say nothing of each other, whatever else is alike.
     if other_data or (known and of.examples != to.examples):
         verdict, why = CANNOT_TELL, "other data, or not known which"
@@ -140,9 +148,15 @@ def compare(
         why = "one run has no spread" if len(of.top1) < 2 else "equal runs have no spread"
         verdict = CANNOT_TELL
     elif where[0] > -margin:
-        verdict, why = REPRODUCED, "better" if where[0] > 0 else ""
+        verdict, why = REPRODUCED if reproduces else AS_GOOD, "better" if where[0] > 0 else ""
     elif where[1] < -margin:
-        verdict, why = NOT_REPRODUCED, ""
+        verdict, why = NOT_REPRODUCED if reproduces else WORSE, ""
     else:
         verdict, why = CANNOT_TELL, "the interval is too wide"
     return Comparison(of, to, difference, where, found, verdict, why)
+
+
+def _differ(of, to):
+    """Whether it is known that they are not of one model, length and image size."""
+    pairs = ((getattr(of, name), getattr(to, name)) for name in ("model", "epochs", "image_size"))
+    return any(one != other for one, other in pairs if None not in (one, other))
