@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from training_parity import CASES, EARLY, FILE, SHORT, Ours, compared, summary
+from training_parity import CASES, FILE, SHORT, STEPS, Ours, compared, summary
 
 from bot_jax.precision import set_precision
 
-# Each takes a minute. What they do one by one, they do in "all" together.
-MARKS = {"all": (), "distillation": pytest.mark.slow, "batch-norm groups": pytest.mark.slow}
+# Each takes a minute. What they do one by one, they do in "all" together, but for these.
+SLOW = ("distillation", "batch-norm groups", "label smoothing, eps / (K - 1)")
+MARKS = {"all": ()} | dict.fromkeys(SLOW, pytest.mark.slow)
 CASES_MARKED = [pytest.param(case, marks=MARKS.get(case, pytest.mark.exhaustive)) for case in CASES]
 
 
@@ -36,12 +37,15 @@ pytorch = pytest.mark.skipif(
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_fifty_steps_are_those_of_pytorch(case):
-    assert compared(case, "float64", 50).max() <= 1e-5
+    assert compared(case, "float64", STEPS).max() <= 1e-5
 
 
 @pytorch
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_the_first_losses_are_those_of_pytorch_in_float32(case):
-    losses = compared(case, "float32", EARLY)[:, 0]
-    assert losses.max() <= 1e-4
+def test_fifty_steps_in_float32_are_those_of_pytorch_within_bounds(case):
+    """Weights are relative to the largest of their array: biases have moved by a thousandth."""
+    loss, weights, statistics = compared(case, "float32", STEPS).max(axis=0)
+    assert loss <= 1e-4
+    assert weights <= 2e-2
+    assert statistics <= 1e-3
