@@ -12,12 +12,18 @@ from pathlib import Path
 import gluoncv
 import mxnet
 import numpy as np
-from generated_weights import condensed, generated, images, shortened
+from generated_weights import (
+    condensed,
+    generated,
+    generated_for_gluoncv_v1,
+    images,
+    shortened,
+)
 
 FILE = Path(__file__).with_name("goldens") / "forward_gluoncv.json"
 # Ours, theirs.
 MODELS = [
-    *[(f"resnet{n}_a", f"resnet{n}_v1") for n in (50, 101, 152)],
+    *[(f"resnet{n}_a", f"resnet{n}_v1") for n in (18, 34, 50, 101, 152)],
     *[(f"resnet{n}_b", f"resnet{n}_v1b") for n in (18, 34, 50, 101, 152)],
     *[(f"resnet{n}_{v}", f"resnet{n}_v1{v}") for v in "cd" for n in (50, 101, 152)],
     *[(f"mobilenet_{x:03}", f"mobilenet{x / 100}") for x in (25, 50, 75, 100)],
@@ -29,30 +35,21 @@ CLASSES = 10
 
 
 def with_names(theirs):
-    """A model in float64, and its parameters by name, in order.
-
-    The convolutions of resnetN_v1, variant A, have biases and names of their own. The biases stay
-    zero, and the rest is named as torchvision does, which has the same modules in the same order.
-    """
+    """A model in float64, and its parameters by name."""
     model = gluoncv.model_zoo.get_model(theirs, classes=CLASSES)
     model.initialize(mxnet.init.Zero())
     model.cast("float64")
     model(mxnet.nd.zeros((1, 3, 299, 299), dtype="float64"))  # shapes are known from here on
-    parameters = model._collect_params_with_prefix()
-    if not theirs.endswith("_v1"):
-        return model, parameters
-    kept = [p for name, p in parameters.items() if ".body." not in name or name[-5:] != ".bias"]
-    usual = gluoncv.model_zoo.get_model(theirs + "b")._collect_params_with_prefix()
-    leaves = {"gamma": "weight", "beta": "bias"}
-    names = [name.rsplit(".", 1) for name in usual]
-    return model, {f"{m}.{leaves.get(x, x)}": p for (m, x), p in zip(names, kept, strict=True)}
+    return model, model._collect_params_with_prefix()
 
 
 def run(theirs, size):
     """Logits in inference and training mode, and batch statistics after the latter, condensed."""
     model, parameters = with_names(theirs)
+    make = generated_for_gluoncv_v1 if theirs.endswith("_v1") else generated
+    arrays = {name: make(name, parameter.shape) for name, parameter in parameters.items()}
     for name, parameter in parameters.items():
-        parameter.set_data(mxnet.nd.array(generated(name, parameter.shape), dtype="float64"))
+        parameter.set_data(mxnet.nd.array(arrays[name], dtype="float64"))
     model.apply(without_dropout)
     x = mxnet.nd.array(images(size).transpose(0, 3, 1, 2), dtype="float64")
     found = {"inference": model(x).asnumpy().tolist()}
@@ -62,18 +59,24 @@ def run(theirs, size):
     mxnet.nd.waitall()
     found["training"] = logits.asnumpy().tolist()
     found["statistics"] = [
-        condensed(name, with_the_whole_momentum(name, parameter.data().asnumpy()))
+        condensed(name, statistic(name, parameter.data().asnumpy(), arrays))
         for name, parameter in parameters.items()
         if name.endswith(("running_mean", "running_var"))
     ]
     return found
 
 
-def with_the_whole_momentum(name, running):
-    """What a running statistic would be with 0.9 itself: MXNet computes with 0.9 in float32."""
-    before, momentum = np.float64(generated(name, running.shape)), float(np.float32(0.9))
+def statistic(name, running, arrays):
+    """A running statistic as it would be with a momentum of 0.9 itself and without a bias before.
+
+    MXNet computes with 0.9 in float32. Variant A has biases in convolutions, ours has none.
+    """
+    before, momentum = np.float64(arrays[name]), float(np.float32(0.9))
     of_batch = (running - momentum * before) / (1 - momentum)
-    return 0.9 * before + 0.1 * of_batch
+    module, _, leaf = name.rpartition(".")
+    body, _, number = module.rpartition(".")
+    bias = arrays.get(f"{body}.{int(number) - 1}.bias", 0.0) if number.isdigit() else 0.0
+    return 0.9 * before + 0.1 * of_batch - (bias if leaf == "running_mean" else 0.0)
 
 
 def without_dropout(block):

@@ -264,7 +264,7 @@ FOREIGN = [
     ("resnet18_d", "timm", "a.safetensors"),
     ("resnet18_b", "torchvision", "a.bin"),
     ("mobilenet_025", "gluoncv", "a.npz"),
-    ("resnet18_d", "paddleclas", "a.npz"),
+    ("resnet14_d", "paddleclas", "a.npz"),
     ("inception_v3", "torchvision", "a.pt"),
 ]
 

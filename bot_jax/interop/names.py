@@ -12,6 +12,9 @@ inception_v3.py).
     gluoncv                 gamma, beta, running_mean, running_var  [out, in]
     paddleclas              weight, bias, _mean, _variance          [in, out]
 
+GluonCV's resnetN_v1, variant A, has biases in the 1x1 convolutions of its bottlenecks as well, see
+translate.py.
+
 Kernels of convolutions are [out, in, height, width] in all of them, and [height, width, in, out]
 here.
 """
@@ -42,7 +45,7 @@ def module_names(model: str, framework: str) -> Callable[[str, dict], str]:
     if match := re.fullmatch(r"resnet\d+_cifar", model):
         found = {"pytorch_resnet_cifar10": _akamaster}.get(framework)
     elif match := re.fullmatch(r"resnet\d+_([abcd])", model):
-        found = _resnet(match[1], framework)
+        found = None if _is_basic_in_paddle(model, framework) else _resnet(match[1], framework)
     elif model.startswith("mobilenet_"):
         found = {"timm": _timm_mobilenet, "gluoncv": _gluon_mobilenet}.get(framework)
         found = _paddle_mobilenet if framework == "paddleclas" else found
@@ -56,16 +59,26 @@ def module_names(model: str, framework: str) -> Callable[[str, dict], str]:
     else:
         found = None
     if found is None:
-        why = _WHY_NOT.get((framework, model[-2:]), "")
+        why = _why_not(framework, model)
         raise InputError(f"{framework} has no model with the arrays of {model}.{why}")
     return found
 
 
+def _is_basic_in_paddle(model, framework):
+    return framework == "paddleclas" and re.match(r"resnet(18|34)_", model)
+
+
+def _why_not(framework, model):
+    if _is_basic_in_paddle(model, framework):
+        return " Its ResNet-18 and -34 have a projection in their first block, the paper's do not."
+    return _WHY_NOT.get((framework, model.rpartition("_")[-1]), "")
+
+
 _WHY_NOT = {
-    ("torchvision", "_c"): " It has variant B alone.",
-    ("torchvision", "_d"): " It has variant B alone.",
-    ("gluoncv", "_a"): " Its resnetN_v1 has biases in its convolutions; resnetN_v1b is variant B.",
-    ("paddleclas", "_c"): " Its ResNet_vc is of an older code with other names.",
+    ("torchvision", "c"): " It has variant B alone.",
+    ("torchvision", "d"): " It has variant B alone.",
+    ("paddleclas", "c"): " Its ResNet_vc is of an older code with other names.",
+    ("gluoncv", "cifar"): " Its cifar_resnetN_v1 have projections in their shortcuts, He's do not.",
 }
 
 
@@ -83,7 +96,7 @@ def _before(blocks, stage):
 def _resnet(variant, framework):
     if framework in ("timm", "gluoncv") or (framework == "torchvision" and variant in "ab"):
         if (framework, variant) == ("gluoncv", "a"):
-            return None
+            return _gluon_resnet_v1
         # A stem of three convolutions is a sequence of conv, norm, relu; the last norm is outside.
         stem = {"conv": "conv1", "bn": "bn1", "conv1": "conv1.0", "bn1": "conv1.1"}
         stem |= {"conv2": "conv1.3", "bn2": "conv1.4", "conv3": "conv1.6", "bn3": "bn1"}
@@ -101,6 +114,20 @@ def _resnet(variant, framework):
 
         return name
     return _paddle_resnet if framework == "paddleclas" and variant != "c" else None
+
+
+def _gluon_resnet_v1(path, blocks):
+    """Of resnetN_v1; resnetN_v1b and so on have torchvision's names."""
+    if path == "head":
+        return "output"
+    if found := _split(path):
+        stage, block, rest = found
+        kind, number = re.fullmatch(r"(?:shortcut_)?(conv|bn)(\d*)", rest).groups()
+        # Both ways are sequences: conv, norm, relu, conv, norm, ...
+        part = f"body.{3 * (int(number) - 1) + (kind == 'bn')}" if number else ""
+        part = part or f"downsample.{int(kind == 'bn')}"
+        return f"features.{3 + stage}.{block - 1}.{part}"
+    return {"stem_conv": "features.0", "stem_bn": "features.1"}[path]
 
 
 def _paddle_resnet(path, blocks):

@@ -1,4 +1,13 @@
-"""Arrays of a model under our names and another framework's, there and back without loss."""
+"""Arrays of a model under our names and another framework's, there and back without loss.
+
+GluonCV's resnetN_v1, variant A, has biases in the 1x1 convolutions of its bottlenecks, which the
+batch norm behind each of them takes away again: normalised by the statistics of a batch they make
+no difference, and normalised by running ones
+
+    (w x + b - mean) / sqrt(var + eps) = (w x - (mean - b)) / sqrt(var + eps)
+
+so that `mean - b` is our running mean. Going there, biases are zero.
+"""
 
 import contextlib
 import dataclasses
@@ -71,6 +80,31 @@ def _their_names(model, framework, paths) -> dict[tuple, str]:
     return names
 
 
+def _biases(model, framework, names) -> dict[str, str]:
+    """Biases that only they have -> the running mean behind each."""
+    if framework != "gluoncv" or not model.endswith("_a"):
+        return {}
+    found = {}
+    for path, name in names.items():
+        block = ("params", *path[1:-2])
+        if path[-2:] in (("conv1", "kernel"), ("conv3", "kernel")) and (
+            (*block, "conv3", "kernel") in names  # basic blocks have none
+        ):
+            mean = ("batch_stats", *path[1:-2], path[-2].replace("conv", "bn"), "mean")
+            found[name.removesuffix("weight") + "bias"] = names[mean]
+    return found
+
+
+def _without_biases(arrays, biases):
+    """Subtracts each bias that is there from the running mean behind it."""
+    arrays = dict(arrays)
+    for bias, mean in biases.items():
+        if bias in arrays and mean in arrays and arrays[bias].shape == arrays[mean].shape:
+            difference = arrays[mean].astype(np.float64) - arrays.pop(bias)
+            arrays[mean] = difference.astype(np.float32)
+    return arrays
+
+
 def _axes(framework, number, back=False):
     """The order of axes that makes their array ours, or `back`: the other way round."""
     if number == 4:
@@ -104,6 +138,7 @@ def from_theirs(
             "For the latter there is --drop-classifier."
         )
     shapes = _shapes(model, max(num_classes, 2), options)
+    arrays = _without_biases(arrays, _biases(model, framework, names))
     unwanted = {path for path in shapes if drop_classifier and path[1] in (_HEAD, _AUXILIARY)}
     _compare(arrays, shapes, names, unwanted, framework, model)
     flat, rounded = {}, []
@@ -190,6 +225,9 @@ def to_theirs(
         left_out = (_HEAD, _AUXILIARY)
         flat = {path: array for path, array in flat.items() if path[1] not in left_out}
     names, theirs = _their_names(model, framework, flat), {}
+    for bias, mean in _biases(model, framework, names).items():
+        path = next(path for path, name in names.items() if name == mean)
+        theirs[bias] = np.zeros(flat[path].shape, np.float32)
     for path, array in flat.items():
         order = _axes(framework, array.ndim, back=True)
         theirs[names[path]] = np.ascontiguousarray(np.asarray(array, np.float32).transpose(order))
