@@ -26,6 +26,7 @@ class RunEvaluation:
             self._read_clean = make_read(config, sample, layout)
         self._early_batches = None  # of the coming evaluation, where they are being read already
         self._verdict = ""  # of the newest diagnosis
+        self._hint = ""  # that was shown last
 
     def read_early(self) -> None:
         """Begins to read what the next evaluation needs, unless that was begun."""
@@ -44,7 +45,7 @@ class RunEvaluation:
         return clean and result | {TRAIN_CLEAN: clean}
 
     def describe(self, result: dict) -> str:
-        """A line about a result; it has the verdict of a diagnosis where that is a new one."""
+        """A line about a result; below it the hint of a diagnosis where the verdict is new."""
         split, clean = self._config.data.eval_split, result.get(TRAIN_CLEAN)
         line = (
             f"{split}: top-1 {result['top1']:.2f} %  top-5 {result['top5']:.2f} %  "
@@ -52,11 +53,18 @@ class RunEvaluation:
         )
         if clean is not None:
             line += f"  clean training images: top-1 {clean['top1']:.2f} %"
-            verdict = diagnose(self._config, clean, result).verdict
-            if verdict != self._verdict:
-                line += f"  ({verdict})"
-            self._verdict = verdict
+            if diagnose(self._config, clean, result).verdict != self._verdict:
+                line += f"\n{self.hint(result)}"
         return line
+
+    def hint(self, result: dict) -> str:
+        """What a diagnosis says of a result, or nothing where that was the last that it said."""
+        clean = result.get(TRAIN_CLEAN)
+        diagnosis = clean and diagnose(self._config, clean, result)
+        if not diagnosis or diagnosis.text == self._hint:
+            return ""
+        self._verdict, self._hint = diagnosis.verdict, diagnosis.text
+        return diagnosis.text
 
     def by_split(self, result: dict) -> dict[str, dict]:
         """What metrics.jsonl has of a result, by split."""

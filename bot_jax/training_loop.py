@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from bot_jax import parallel, processes, rejection, results, workdir
 from bot_jax.device_batches import device_batches, teacher_constants
-from bot_jax.diagnosis import diagnose
 from bot_jax.early import start_early
 from bot_jax.errors import TrainingFailed
 from bot_jax.evaluate import evaluated_variables
@@ -307,7 +306,8 @@ class TrainingLoop:
         clean = evaluation.get(workdir.TRAIN_CLEAN)
         if clean is not None:
             more["train_clean_top1"] = round(clean["top1"], 4)
-            self.progress.line(f"\n{diagnose(self.config, clean, evaluation).text}")
+            if hint := self.evaluation.hint(evaluation):
+                self.progress.line(f"\n{hint}")
         self.skipped_images = processes.union(self.skipped_images)
         pace = self.stopwatch.pace() * self.config.batch_size
         result = results.summary(

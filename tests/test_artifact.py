@@ -240,7 +240,9 @@ def test_photographs_through_the_commands(tmp_path):
         probabilities = np.exp(logits - logits.max())
         probabilities /= probabilities.sum()
         assert one["class"] == NAMES[logits.argmax()]
+        assert [x["class"] for x in one["top"]] == [NAMES[i] for i in np.argsort(-logits)[:3]]
         assert one["probability"] == pytest.approx(probabilities.max(), abs=0.01)
+    assert np.abs(expected[0] - expected[1]).max() > 1
     alone, _ = run_alone(program, prepared, tmp_path)
     np.testing.assert_allclose(
         alone["logits"], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()

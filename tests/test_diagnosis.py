@@ -14,6 +14,7 @@ import pytest
 from bot_jax import diagnosis, parallel, run_evaluation, train
 from bot_jax.data import digits
 from bot_jax.interrupt import Interrupted
+from bot_jax.setup import make_setup
 from configs import default
 
 
@@ -210,9 +211,23 @@ def test_a_signal_while_training_images_are_evaluated(
 def test_the_hint_of_a_run(uninterrupted):
     """A tiny model after one epoch is far from right on either set."""
     out = (uninterrupted[0] / "out.txt").read_text()
-    assert out.count("(underfitting)") == 1  # of two evaluations: it does not change
-    assert "Underfitting: top-1 is" in out
     assert "clean training images: top-1" in out
+    # After the first evaluation, where it is new, and once more for the result.
+    assert out.count("Underfitting: top-1 is") == 2
+    first = out.index("Underfitting: top-1 is")
+    assert out.index("clean training images: top-1") < first < out.rindex("step 22")
+    assert "longer training: --config.epochs=" in out[first : out.rindex("step 22")]
+
+
+def test_a_hint_is_not_given_twice(uninterrupted, make_config):
+    evaluation = run_evaluation.RunEvaluation(make_config(), make_setup(make_config()))
+    half = {"top1": 50.0, "top5": 90.0, "loss": 1.0, "num_examples": 1000}
+    result = half | {"train_clean": half}
+    assert "Underfitting" in evaluation.describe(result)
+    assert evaluation.hint(result) == ""  # that of the last evaluation is that of the result
+    better = half | {"top1": 51.0}
+    assert "Underfitting" not in evaluation.describe(better | {"train_clean": better})
+    assert "51.0 %" in evaluation.hint(better | {"train_clean": better})
 
 
 def test_off(one_device, make_config, tmp_path, capsys):

@@ -6,6 +6,7 @@ tries a quarter of that of each of the three kinds, instead of 512. They are alw
 """
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from bot_jax.data import list_file
 from bot_jax.errors import InputError
 
 MOST_CLASSES = 100_000
+MOST_MEMORY = 64 * 2**20  # bytes, for one list
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +59,15 @@ def check(folder, text: bytes, classes: bytes | None = None):
 
 
 def _open(folder):
+    tracemalloc.start()
     try:
         return list_file.make(data_config(source="list", path=str(folder)), "train"), ""
     except InputError as error:
         return None, str(error)
+    finally:
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most <= MOST_MEMORY
 
 
 PIECES = (
