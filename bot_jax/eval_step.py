@@ -62,4 +62,5 @@ def make_eval_step(model, layout, num_known=None):
         sums, examples = parallel.sum_over_devices((sums, examples))
         return jax.tree.map(jnp.add, totals, sums), examples
 
-    return parallel.sharded(step, layout)
+    has_float16 = getattr(model, "dtype", None) == jnp.float16
+    return parallel.sharded(step, layout, has_float16=has_float16)

@@ -198,12 +198,12 @@ def evaluation_layout(batch_size: int, mesh: Mesh | None = None) -> Layout:
     return Layout(mesh, batch_size, accumulation=1, group_size=batch_size // mesh.size)
 
 
-def sharded(function: Callable, layout: Layout) -> Callable:
+def sharded(function: Callable, layout: Layout, *, has_float16: bool = False) -> Callable:
     """Compiles ``function(carry, batch, *constants)`` to run on every device on its own rows.
 
     The carry and the constants are replicated, and what the function returns must be equal on
     all devices. The buffers of the carry are donated. The batch is as `put_batch` returns it,
-    so a device sees [accumulation, share, ...].
+    so a device sees [accumulation, share, ...]. `has_float16`: see `compiler_options`.
     """
 
     def call(carry, batch, *constants):
@@ -215,7 +215,7 @@ def sharded(function: Callable, layout: Layout) -> Callable:
         )
         return mapped(carry, batch, *constants)
 
-    options = compiler_options(layout.mesh.devices.flat[0].platform)
+    options = compiler_options(layout.mesh.devices.flat[0].platform, has_float16=has_float16)
     return jax.jit(call, donate_argnums=0, compiler_options=options)
 
 

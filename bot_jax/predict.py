@@ -126,9 +126,9 @@ def _results(model, source, batch_size):
     from bot_jax.data.pipeline import eval_batches
     from bot_jax.preprocessing import data_config
 
-    compute = jax.jit(
-        model.apply, compiler_options=compiler_options(jax.devices()[0].platform) or None
-    )
+    platform, has_float16 = jax.devices()[0].platform, model.compute == "float16"
+    options = compiler_options(platform, has_float16=has_float16)
+    compute = jax.jit(model.apply, compiler_options=options or None)
     weights, rows = jax.device_put(model.weights), np.arange(batch_size)
     config_data = data_config(model.preprocessing)
     for batch in eval_batches(source, config_data, batch_size=batch_size, rows=rows):

@@ -180,4 +180,7 @@ def make_train_step(config, setup):
         state = _updated(config, setup, state, gradients, batch_stats, sums)
         return state, state.step + 0
 
-    return parallel.sharded(step, layout)
+    computes_in = [config.precision.compute]
+    if setup.teacher:
+        computes_in.append(config.distillation.compute)
+    return parallel.sharded(step, layout, has_float16="float16" in computes_in)

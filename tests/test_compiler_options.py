@@ -1,10 +1,17 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from step_helpers import parts
 
 from bot_jax import compiler_options as module
+from bot_jax import parallel
 from bot_jax.compiler_options import compiler_options
+from bot_jax.eval_step import make_eval_step
+from bot_jax.models.registry import get_model
+from bot_jax.step import make_train_step
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +36,27 @@ def test_an_option_that_this_jax_does_not_know_is_left_out(monkeypatch):
     assert compiler_options("cpu") == {module._ONEDNN: True}
     monkeypatch.setattr(module, "_ONEDNN", "xla_cpu_use_what_will_come")
     assert compiler_options("cpu") == {}
+
+
+def test_float16_is_left_to_xla(tiny_config):
+    """In the training step for the student's and the teacher's sake, and in an evaluation."""
+    assert compiler_options("cpu", has_float16=True) == {}
+    given = []
+
+    def sharded(function, layout, *, has_float16=False):
+        given.append(has_float16)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "sharded", sharded)
+        layout = parallel.make_layout(32, group_size=8, devices=jax.devices()[:1])
+        for student, teacher in (("float16", "float32"), ("float32", "float16"), ("float32",) * 2):
+            tiny_config.precision.compute = student
+            tiny_config.distillation.compute = teacher
+            for who in (None, SimpleNamespace(model=None)):
+                model = get_model("tiny", num_classes=10, dtype=jnp.dtype(student))
+                make_train_step(tiny_config, parts(tiny_config, model, layout, who))
+            make_eval_step(model, layout)
+    assert given == [True, True, True, False, True, False, False, False, False]
 
 
 def test_programs_that_are_kept_do_not_call_what_cannot_be_kept(monkeypatch, tmp_path):
