@@ -9,6 +9,7 @@ summed, as if collectives were free. See gpu_step.py for what is compiled.
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -179,6 +180,8 @@ def _parse(arguments):
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags, overrides = _parse(arguments)
+    # Of a batch that does not fit XLA warns, and that is what is looked for here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from bot_jax.config import load_config
 
