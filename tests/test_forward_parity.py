@@ -45,14 +45,17 @@ SLOW = (
 )
 assert set(FAST + SLOW) <= set(GOLDENS)
 BOUNDS = {"float64": 1e-9, "float32": 1e-4}
-# The others in float64 alone, which says more.
-CASES = [pytest.param(case, dtype) for case in FAST for dtype in BOUNDS]
-CASES += [
-    pytest.param(
-        case, "float64", marks=pytest.mark.slow if case in SLOW else pytest.mark.exhaustive
-    )
-    for case in GOLDENS
-    if case not in FAST
+
+
+def marks(case, dtype):
+    """Of the slow ones float64 says more."""
+    if case in FAST:
+        return ()
+    return pytest.mark.slow if case in SLOW and dtype == "float64" else pytest.mark.exhaustive
+
+
+CASES = [
+    pytest.param(case, dtype, marks=marks(case, dtype)) for case in GOLDENS for dtype in BOUNDS
 ]
 LIVE = ("resnet26_d timm 33", "resnet34_b torchvision 47", "mobilenet_100 timm 40")
 
