@@ -24,7 +24,6 @@ import re
 import socket
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 from bot_jax.config import load_config, split_overrides
@@ -45,101 +44,6 @@ CHANGE_ELSE = 1e-7
 CONTROL = "control: one device, weights changed by"
 # So many times faster than the control another run may drift: the control is one draw of many.
 FASTER = 3.0
-
-
-class Site:
-    """A run of the configuration on some devices, to be gone through step by step.
-
-    Attributes:
-      setup: `setup.Setup`.
-    """
-
-    def __init__(self, config, devices=None):
-        """`devices`: default all, of all processes."""
-        from bot_jax import parallel
-        from bot_jax.evaluate import make_evaluate
-        from bot_jax.metrics import zero_metrics
-        from bot_jax.setup import make_setup
-        from bot_jax.step import make_train_step
-
-        self._config = config
-        self.setup = make_setup(config, devices=devices)
-        self._train_step = make_train_step(config, self.setup)
-        self._look = _make_look(config, self.setup)
-        layout = parallel.evaluation_layout(config.eval_batch_size, self.setup.layout.mesh)
-        _, self._evaluate = make_evaluate(config, self.setup.model, self.setup.eval_source, layout)
-        self._zeros = lambda: parallel.replicate(zero_metrics(), self.setup.layout)
-
-    def first_state(self, change: float = 0.0):
-        """The state before the first step, its weights changed by this part of their size."""
-        import jax
-        import numpy as np
-
-        from bot_jax import parallel
-
-        state, draw = jax.device_get(self.setup.initial_state()), np.random.default_rng(0)
-        params = jax.tree.map(
-            lambda x: x * (1 + change * draw.standard_normal(x.shape)).astype(x.dtype),
-            state.params,
-        )
-        return parallel.replicate(state.replace(params=params), self.setup.layout)
-
-    def go(self, state, start: int, steps: int):
-        """Goes from step `start` to `start + steps`.
-
-        Returns:
-          The state after, and {"ids": uint32 [steps, B], "images": CRC-32 of each step's images,
-          uint32 [steps], "losses": float64 [steps]}.
-        """
-        import itertools
-
-        import jax
-        import numpy as np
-
-        from bot_jax.device_batches import device_batches
-
-        seen = {"ids": [], "images": [], "losses": []}
-        batches = device_batches(self._config, self.setup, start)
-        for step, batch in enumerate(itertools.islice(batches, steps), start):
-            _, ids, images = jax.device_get(self._look(np.int32(step), batch))
-            seen["ids"].append(ids)
-            # Adding zero makes one of the two zeros of the other.
-            seen["images"].append(zlib.crc32(np.ascontiguousarray(images + 0.0)))
-            state, _ = self._train_step(state, batch)
-            sums = jax.device_get(state.metrics)
-            seen["losses"].append(float(sums["loss"]) / float(sums["count"]))
-            state = state.replace(metrics=self._zeros())
-        return state, {name: np.array(values) for name, values in seen.items()}
-
-    def evaluation(self, checkpoints: Path) -> dict:
-        """What evaluating the newest checkpoint of a directory comes to."""
-        import numpy as np
-
-        from bot_jax.checkpoint import Checkpoints
-        from bot_jax.state import variable_shapes
-
-        like = variable_shapes(self.setup.model, self._config.data.image_size)
-        with Checkpoints(checkpoints, read_only=True) as saved:
-            result = self._evaluate(saved.restore_variables(like, self.setup.layout))
-        classes = zlib.crc32(np.ascontiguousarray(result["classes"]))
-        names = ("top1", "top5", "num_examples", "loss")
-        return {name: result[name] for name in names} | {"classes": classes}
-
-
-def _make_look(config, setup):
-    """A function (step, device batch) -> (step, sample ids [B], images [B, H, W, 3])."""
-    from bot_jax import parallel
-    from bot_jax.batch import prepare_batch
-
-    def look(step, batch):
-        batch = {name: rows.reshape(-1, *rows.shape[2:]) for name, rows in batch.items()}
-        images, *_ = prepare_batch(config, setup, batch, step)
-        own = {"ids": batch["sample_id"], "images": images}
-        own = {name: parallel.own_rows(rows, setup.layout) for name, rows in own.items()}
-        gathered = parallel.sum_over_devices(own)
-        return step, gathered["ids"], gathered["images"]
-
-    return parallel.sharded(look, setup.layout)
 
 
 def compare(seen: dict, reference: dict) -> dict:
@@ -170,23 +74,11 @@ def compare_evaluations(one: dict, reference: dict) -> dict:
     }
 
 
-def _save(state, step, directory):
-    from bot_jax.checkpoint import Checkpoints
-
-    with Checkpoints(directory) as checkpoints:
-        checkpoints.save(step, state)
-
-
-def _restored(site, directory):
-    from bot_jax.checkpoint import Checkpoints
-
-    with Checkpoints(directory, read_only=True) as checkpoints:
-        return checkpoints.restore(site.setup.state_shapes, site.setup.layout)
-
-
 def _measure(flags, config) -> dict:
     """All comparisons, as topology.json has them."""
     import jax
+
+    from bot_jax.topology_site import Site, save
 
     counts = sorted(n for n in set(flags.devices) if n <= len(jax.devices()))
     middle = flags.steps // 2
@@ -195,12 +87,12 @@ def _measure(flags, config) -> dict:
     for n, site in sites.items():
         print(f"{n} device(s) ...", flush=True)
         state, first = site.go(site.first_state(), 0, middle)
-        _save(state, middle, flags.workdir / f"middle_{n}")
+        save(state, middle, flags.workdir / f"middle_{n}")
         state, second = site.go(state, middle, flags.steps - middle)
         seen[n] = {"first": first, "second": second}
         seen[n]["all"] = _joined(first, second)
         if reference is None:
-            _save(state, flags.steps, flags.workdir / "end")
+            save(state, flags.steps, flags.workdir / "end")
             reference = seen[n]["all"], site.evaluation(flags.workdir / "end")
             print("Control ...", flush=True)
             change = CHANGE.get(config.precision.compute, CHANGE_ELSE)
@@ -229,7 +121,7 @@ def _elastic(flags, sites, seen, middle):
     for few in sorted(set(sites) - {most}):
         for before, after in ((most, few), (few, most)):
             print(f"A checkpoint of {before} device(s) on {after} ...", flush=True)
-            state = _restored(sites[after], flags.workdir / f"middle_{before}")
+            state = sites[after].restored(flags.workdir / f"middle_{before}")
             _, second = sites[after].go(state, middle, flags.steps - middle)
             row = compare(second, seen[before]["second"])
             rows.append({"where": f"{before} -> {after} devices"} | row)
@@ -281,6 +173,7 @@ def _be_one_of_several(flags, config) -> None:
     from safetensors.numpy import save_file
 
     from bot_jax import processes
+    from bot_jax.topology_site import Site
 
     processes.start(flags.coordinator, PROCESSES, flags.process_id)
     site = Site(config)
