@@ -14,6 +14,7 @@ from bot_jax.errors import TrainingFailed
 from bot_jax.evaluate import evaluated_variables
 from bot_jax.interrupt import Interrupted
 from bot_jax.metrics import first_bad_step, means, zero_metrics
+from bot_jax.metrics_writer import MetricsWriter
 from bot_jax.optim.feedback import after_evaluation, stops_early
 from bot_jax.progress import ProgressLine, StartUp, Stopwatch, format_duration
 from bot_jax.run_evaluation import RunEvaluation
@@ -57,7 +58,7 @@ class TrainingLoop:
         self.checkpoints, self.signal_received = checkpoints, signal_received
         self.start, self.start_up = start, start_up
         self.last_step = setup.total_steps  # an earlier one where the run is stopped early
-        self.writer = workdir.MetricsWriter(directory, start)
+        self.writer = MetricsWriter(directory, start)
         self.progress = ProgressLine(setup.total_steps, start)
         self.stopwatch = Stopwatch(start)
         self.evaluation = RunEvaluation(config, setup)

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -36,42 +34,6 @@ def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be used"):
         workdir.write_config(tmp_path / "file" / "run", ConfigDict())
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_metrics_go_on_where_the_checkpoint_is(tmp_path):
-    writer = workdir.MetricsWriter(tmp_path, 0)
-    for step in (1, 2, 3):
-        writer.write("metrics", step, step / 10, "train", {"loss": 1.0 / step})
-    writer.close()
-    file = tmp_path / "metrics.jsonl"
-    file.write_text(file.read_text() + '{"step": 4, "lo')  # killed in the middle of a line
-
-    writer = workdir.MetricsWriter(tmp_path, 2)
-    writer.write("metrics", 3, 0.3, "train", {"loss": 7.0})
-    writer.close()
-    assert lines(file) == [
-        {"step": 1, "epoch": 0.1, "split": "train", "loss": 1.0},
-        {"step": 2, "epoch": 0.2, "split": "train", "loss": 0.5},
-        {"step": 3, "epoch": 0.3, "split": "train", "loss": 7.0},
-    ]
-    assert list((tmp_path / "tensorboard").glob("events.*"))
-
-
-def test_tensorboard_has_the_scalars(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util.tensor_util import make_ndarray
-
-    writer = workdir.MetricsWriter(tmp_path, 0)
-    writer.write("metrics", 5, 0.5, "validation", {"top1": 12.5})
-    writer.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0})
-    events.Reload()
-    [event] = events.Tensors("validation/top1")
-    assert (event.step, make_ndarray(event.tensor_proto)) == (5, 12.5)
 
 
 def test_skipped_images_are_remembered(tmp_path):
