@@ -5,6 +5,7 @@ Against numbers that were stored, and where PyTorch is installed against timm an
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -45,6 +46,9 @@ SLOW = (
 )
 assert set(FAST + SLOW) <= set(GOLDENS)
 BOUNDS = {"float64": 1e-9, "float32": 1e-4}
+# In training mode, whose batch norms have eight values a channel at the end: PyTorch's own float32
+# is as far from its float64.
+DEEP, DEEP_BOUND = re.compile(r"resnet(101|152|200)_"), 1e-2
 
 
 def marks(case, dtype):
@@ -125,13 +129,20 @@ def check(case, dtype, golden):
         found = from_theirs(arrays, model, framework)
         assert found.options == options
         inference, training, new = run(model, options, found.variables, size, dtype)
-    for ours, theirs in ((inference, golden["inference"]), (training, golden["training"])):
-        assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+    assert relative(inference, golden["inference"]) <= tolerance
+    if dtype == "float32" and DEEP.match(model):
+        tolerance = DEEP_BOUND
+    assert relative(training, golden["training"]) <= tolerance
     after = to_theirs_exactly(new, model, framework, dtype)
     assert len(after) == len(golden["statistics"])
     np.testing.assert_allclose(
         sorted(after), sorted(golden["statistics"]), rtol=tolerance, atol=tolerance
     )
+
+
+def relative(ours, theirs):
+    """The largest difference over the largest logit."""
+    return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
 def to_theirs_exactly(variables, model, framework, dtype):
