@@ -282,7 +282,15 @@ def test_slurm_saves_when_told_to_and_queues_the_job_again(slurm, one_process, t
     slurm("scancel", "--signal=TERM", job)  # as before the time limit
     wait_until(lambda: state() == "PENDING")
     assert "saved after step" in log.read_text()
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def started_again():
+        # SLURM holds a queued job back for two minutes, from when the last of it has ended: once is
+        # not enough if that is still to come.
+        if state() == "PENDING":
+            slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+        return state() != "PENDING"
+
+    wait_until(started_again)
     wait_until(lambda: "Result" in log.read_text())
     wait_until(lambda: state() in ("", "COMPLETED"))
     assert_same_run(tmp_path / "run", one_process)

@@ -74,9 +74,10 @@ def test_a_pickle_is_not_executed(tmp_path, make, tiny_config):
     with pytest.raises(InputError, match="cannot be read as weights"):
         export.read_weights(file)
     tiny_config.pretrained = tiny_config.distillation.teacher = str(file)
-    with pytest.raises(InputError, match="cannot be read as weights"):
+    refused = "cannot be read as (weights|an exported model)"  # the latter of what begins as a zip
+    with pytest.raises(InputError, match=refused):
         pretrained.load_pretrained(tiny_config, None)
-    with pytest.raises(InputError, match="cannot be read as weights"):
+    with pytest.raises(InputError, match=refused):
         teacher.make_teacher(tiny_config, ("0", "1"))
     assert not trace.exists()
     pickle.loads(pickle.dumps(Program(trace)))  # so much for what it would have done
