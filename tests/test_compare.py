@@ -13,9 +13,11 @@ from bot_jax.compare.formats import FORMATS
 from bot_jax.compare.group import Group
 from bot_jax.compare.pairs import comparisons, distance
 from bot_jax.compare.verdict import compare, interval, marks
+from bot_jax.config import load_config, to_json
 from bot_jax.errors import InputError
 from bot_jax.reference_results import published_results
 
+ROOT = Path(__file__).resolve().parents[1]
 # As a recipe of table 6 on ImageNet would leave it; the paper has 78.37 for it.
 RUN = {
     "framework": "somebody",
@@ -320,6 +322,101 @@ def test_what_was_changed_in_a_row_is_said(tmp_path, capsys):
     assert "changed in the recipe: optimizer.weight_decay / nothing" in text
 
 
+def of_a_row(directory, result, **changes):
+    """A finished run of table6:resnet50_d_cosine on ImageNet."""
+    config = load_config(str(ROOT / "configs" / "table6.py") + ":resnet50_d_cosine", [])
+    config.update(changes)
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(to_json(config))
+    usual = {"top1": 77.9, "top5": 93.8, "num_examples": 50_000, "epochs": 120.0}
+    usual["data"] = "tfds imagenet2012/5.1.0 validation"
+    (directory / "result.json").write_text(json.dumps(usual | result))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed", "verdict"),
+    [
+        ({}, (), "reproduced"),
+        ({"diagnosis_examples": 5}, (), "reproduced"),
+        ({"epochs": 119.9}, ("epochs",), "at least as good"),
+        ({"distillation": {"teacher": "x"}}, ("distillation.teacher",), "at least as good"),
+    ],
+)
+def test_a_changed_row_reproduces_nothing(tmp_path, changes, changed, verdict):
+    for seed, top1 in enumerate((77.89, 77.9, 77.91)):
+        of_a_row(tmp_path / f"{seed}", {"top1": top1}, seed=seed, **changes)
+    found = read_groups([tmp_path])
+    assert [group.changed for group in found] == [changed]
+    first = comparisons(found, ["paper"], margin=0.3)[0]
+    assert first.verdict == verdict
+
+
+def test_a_single_run_is_taken_to_spread_as_those_beside_it():
+    low, high = interval([50.0], [52.1, 53.0, 52.4])
+    assert (-high, -low) == pytest.approx(interval([52.1, 53.0, 52.4], [50.0]))
+
+
+def test_numbers_are_the_same_for_verdicts_and_marks():
+    of = Group(**RUN | {"epochs": 119.9, "top1": (78.4, 78.3, 78.45)})
+    to = Group(**RUN | {"framework": "another", "top1": (78.4,)})
+    assert marks(of, to) == ()
+    assert compare(of, to, margin=1).verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"top1": "abc"},
+        {"top1": 10**400},
+        {"top1": 200},
+        {"top1": None},
+        {"epochs": "x"},
+        {"num_examples": -1},
+    ],
+)
+def test_a_run_whose_numbers_are_none_is_refused(tmp_path, result):
+    with pytest.raises(InputError, match=r"no percent|no number above 0"):
+        read_groups([of_a_row(tmp_path / "a", result)])
+
+
+@pytest.mark.parametrize("data", [{"image_size": 0}, {"image_size": "x"}])
+def test_a_run_whose_configuration_is_none_is_refused(tmp_path, data):
+    directory = of_a_row(tmp_path / "a", {})
+    config = json.loads((directory / "config.json").read_text())
+    config["data"] |= data
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="of the wrong kind"):
+        read_groups([directory])
+
+
+def test_top5_of_some_seeds_only_is_left_out(tmp_path, capsys):
+    seeds = [RUN | {"top1": 78 + i / 9, "seed": i} for i in range(3)]
+    file = write(tmp_path / "a.json", seeds[0] | {"top5": 94.0}, *seeds[1:])
+    code, text = run(capsys, file, "--format", "json")
+    assert code == 0
+    assert json.loads(text)["groups"][0]["top5"] == []
+    again = tmp_path / "b.json"
+    again.write_text(text)
+    assert read_groups([again]) == read_groups([file])
+
+
+def test_of_seeds_that_are_there_in_part_the_others_count(tmp_path):
+    one = write(tmp_path / "a.json", RUN | {"top1": [1, 2], "seed": [0, 1]})
+    other = write(tmp_path / "b.json", RUN | {"top1": [2, 4], "seed": [1, 2]})
+    entries = [json.loads(file.read_text())[0] | {"source": "x"} for file in (one, other)]
+    found = groups_module.read_groups([write(tmp_path / "c.json", *entries)])
+    assert found.groups[0].top1 == (1.0, 2.0, 4.0)
+    assert found.groups[0].seed == (0, 1, 2)
+    assert "has seed 1 as" in found.notes[0]
+
+
+def test_a_recipe_named_after_a_file_without_rows_is_no_row(tmp_path):
+    file = write(tmp_path / "a.json", RUN | {"recipe": "paper:baseline"})
+    assert read_groups([file])[0].recipe == "paper:baseline"
+    assert comparisons(read_groups([file]), ["paper"], margin=0.3)
+
+
 def test_seeds_of_others_are_a_group_where_they_say_so(tmp_path):
     one = RUN | {"top1": 78.4, "seed": 0, "source": "first"}
     file = write(
@@ -458,12 +555,15 @@ def test_json_can_be_read_again(tmp_path, capsys):
         ({"model": "a", "top1": 1, "epoch": 3}, "no field 'epoch'. Did you mean 'epochs'?"),
         ({"model": "a", "top1": 1, "epochs": "3"}, "epochs = '3' is of the wrong type"),
         ({"model": "a", "top1": True}, "of the wrong type"),
-        ({"model": "a", "top1": 1, "epochs": 10**400}, "epochs is too large"),
+        ({"model": "a", "top1": 1, "epochs": 10**400}, "is no number above 0"),
+        ({"model": "a", "top1": 1, "epochs": -5}, "is no number above 0"),
+        ({"model": "a", "top1": 1, "image_size": 0}, "is no number above 0"),
+        ({"model": "a", "top1": 1, "label_smoothing": 1}, "not from 0 to below 1"),
         ({"model": "a", "top1": float("nan")}, "NaN is no number of a result"),
         ({"model": "a", "top1": [1, 2], "top5": [3]}, "top1 is of 2 runs, top5 of others"),
         ({"model": "a", "top1": [1, 2], "seed": 3}, "top1 is of 2 runs, seed of others"),
-        ({"model": "a", "top1": [1, 2], "seed": [3, 3]}, "no different whole numbers"),
-        ({"model": "a", "top1": [1, 2], "seed": [3, True]}, "no different whole numbers"),
+        ({"model": "a", "top1": [1, 2], "seed": [3, 3]}, "has one of them twice"),
+        ({"model": "a", "top1": [1, 2], "seed": [3, True]}, "is no whole number"),
         ({"model": "a", "top1": 1, "recipe": "x\x1b[2J"}, "cannot be shown"),
         ({"model": "a", "top1": 1, "recipe": "x\ny"}, "cannot be shown"),
         ({"model": "a", "top1": 1, "changed": [3]}, "something that is no name"),

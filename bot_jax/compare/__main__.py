@@ -72,13 +72,13 @@ def main(arguments=None) -> int:
         found = read_groups(flags.runs, flags.data)
         for note in found.notes:
             print(f"Note: {note}", file=sys.stderr)
-        sources = [name for name in flags.sources.split(",") if name]
+        sources = [name.strip() for name in flags.sources.split(",") if name.strip()]
         compared = comparisons(found.groups, sources, flags.margin)
         text = FORMATS[flags.format](found.groups, compared)
         if flags.output:
             flags.output.write_text(text, "utf-8")
     except OSError as error:
-        print(f"Error: {flags.output} cannot be written: {error}", file=sys.stderr)
+        print(f"Error: {flags.output or flags.runs[0]}: {error}", file=sys.stderr)
         return 2
     print(f"Wrote {flags.output}." if flags.output else text)
     return 0

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from bot_jax.compare.group import Group
+from bot_jax.compare.group import Group, check
 from bot_jax.errors import InputError, suggest
 
 # Field -> the types that it may have. `model` and `top1` are needed.
@@ -25,7 +25,6 @@ FIELDS = {
     "seed": (int, list),
     "source": str,
 }
-_LARGEST = 10**12
 # What seeds of one recipe may have of their own.
 _OF_A_RUN = ("top1", "top5", "seed", "source")
 
@@ -60,8 +59,6 @@ def _entry(entry, where):
             raise InputError(f"{where}: there is no field {name!r}.{suggest(name, FIELDS)}")
         if isinstance(value, bool) or not isinstance(value, FIELDS[name]):
             raise InputError(f"{where}: {name} = {value!r} is of the wrong type.")
-        if isinstance(value, int | float) and abs(value) > _LARGEST:
-            raise InputError(f"{where}: {name} is too large a number.")
         if isinstance(value, str) and not value.isprintable():
             raise InputError(f"{where}: {name} = {value!r} has characters that cannot be shown.")
     for name in ("model", "top1"):
@@ -76,10 +73,8 @@ def _entry(entry, where):
         runs[name] = tuple(values if isinstance(values, list) else [values])
         if runs[name] and len(runs[name]) != len(runs["top1"]):
             raise InputError(f"{where}: top1 is of {len(runs['top1'])} runs, {name} of others.")
-    for name in ("top1", "top5"):
-        if not all(type(x) in (int, float) and 0 <= x <= 100 for x in runs[name]):
-            raise InputError(f"{where}: {name} = {entry[name]!r} has something that is no percent.")
-        runs[name] = tuple(map(float, runs[name]))
-    if len(set(runs["seed"])) < len(runs["seed"]) or not all(type(x) is int for x in runs["seed"]):
-        raise InputError(f"{where}: seed = {entry['seed']!r} are no different whole numbers.")
-    return Group(**{"framework": "elsewhere", "source": where} | entry | runs)
+    group = check(Group(**{"framework": "elsewhere", "source": where} | entry | runs), where)
+    if len(set(group.seed)) < len(group.seed):
+        raise InputError(f"{where}: seed = {entry['seed']!r} has one of them twice.")
+    percent = {name: tuple(map(float, runs[name])) for name in ("top1", "top5")}
+    return dataclasses.replace(group, **percent)

@@ -1,7 +1,10 @@
 """What is compared: results of runs that differ in nothing but their seed."""
 
 import dataclasses
+import math
 import statistics
+
+from bot_jax.errors import InputError
 
 OURS = "bot_jax"
 
@@ -49,6 +52,36 @@ class Group:
         parts = [self.framework if self.framework != OURS else "", self.recipe or self.model]
         name = " ".join(part for part in parts if part)
         return f"{name} (other {in_words(self.changed)})" if self.changed else name
+
+
+def check(group: Group, where: str) -> Group:
+    """The same group.
+
+    Raises:
+      InputError: something in it is no number of a result, or cannot be shown.
+    """
+    texts = {name: getattr(group, name) for name in ("framework", "model", "recipe", "data")}
+    for name, value in texts.items():
+        if value is not None and not (type(value) is str and value.isprintable()):
+            raise InputError(f"{where}: {name} = {value!r} has characters that cannot be shown.")
+    for name in ("examples", "epochs", "image_size", "crop"):
+        value = getattr(group, name)
+        if value is not None and not (_is_number(value) and value > 0):
+            raise InputError(f"{where}: {name} = {value!r} is no number above 0.")
+    smoothing = group.label_smoothing
+    if smoothing is not None and not (_is_number(smoothing) and 0 <= smoothing < 1):
+        raise InputError(f"{where}: label_smoothing = {smoothing!r} is not from 0 to below 1.")
+    for name in ("top1", "top5"):
+        values = getattr(group, name)
+        if not all(_is_number(value) and 0 <= value <= 100 for value in values):
+            raise InputError(f"{where}: {name} = {values!r} has something that is no percent.")
+    if not all(type(value) is int for value in group.seed):
+        raise InputError(f"{where}: seed = {group.seed!r} is no whole number.")
+    return group
+
+
+def _is_number(value):
+    return type(value) in (int, float) and abs(value) <= 1e12 and math.isfinite(value)
 
 
 def in_words(fields: tuple[str, ...], most: int = 3) -> str:

@@ -8,6 +8,8 @@ from bot_jax.compare import entries, workdirs
 from bot_jax.compare.group import Group
 from bot_jax.errors import InputError
 
+_OF_A_RUN = ("top1", "top5", "seed")
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -44,12 +46,13 @@ def read_groups(paths: list[Path], data: str | None = None) -> Found:
                 continue
             seen.add(place)
             before = groups.get(key)
-            if before and set(found.seed) & set(before.seed):
+            twice = sorted(set(found.seed) & set(before.seed)) if before else []
+            if twice:
                 notes.append(
-                    f"{found.source} has seed {found.seed[0]} as {before.source} has, or another "
-                    "run of its group: not counted."
+                    f"{found.source} has seed {', '.join(map(str, twice))} as {before.source} has, "
+                    "or another run of its group: not counted."
                 )
-                continue
+                found = _without(found, twice)
             groups[key] = _together(before, found) if before else found
     if data and not any(group.data == data for group in groups.values()):
         raise InputError(f"--data {data}: no run here is on somebody's own files.")
@@ -57,9 +60,17 @@ def read_groups(paths: list[Path], data: str | None = None) -> Found:
 
 
 def _together(one, other):
-    names = ("top1", "top5", "seed")
-    joined = {name: getattr(one, name) + getattr(other, name) for name in names}
+    joined = {name: getattr(one, name) + getattr(other, name) for name in _OF_A_RUN}
+    if len(joined["top5"]) < len(joined["top1"]):  # not of all of them
+        joined["top5"] = ()
     return dataclasses.replace(one, **joined)
+
+
+def _without(group, seeds):
+    left = [i for i, seed in enumerate(group.seed) if seed not in seeds]
+    kept = {name: tuple(getattr(group, name)[i] for i in left) for name in ("top1", "seed")}
+    kept["top5"] = tuple(group.top5[i] for i in left) if group.top5 else ()
+    return dataclasses.replace(group, **kept)
 
 
 def _read(path, data):

@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 
 from bot_jax.config import flatten, load_module, to_json
+from bot_jax.errors import InputError
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of a checkout
 # What makes no other result, or is asked for by its own name.
 MAKES_NO_DIFFERENCE = ("seed", "checkpoint", "log_every_steps", "eval_batch_size", "dry_run")
+MAKES_NO_DIFFERENCE += ("diagnosis_examples",)
 # Where things are.
-_PLACES = ("name", "distillation.teacher", "data.source", "data.path", "data.tfds_name")
-_PLACES += ("data.service",)
+_PLACES = ("name", "data.source", "data.path", "data.tfds_name", "data.service")
+_TEACHER = "distillation.teacher"  # a place, where there is one
 
 
 def find_row(recipe: str):
@@ -20,7 +22,11 @@ def find_row(recipe: str):
     named = re.fullmatch(r"([a-z0-9_]+):([\w.]+)", recipe)
     if not named or not (path := _CONFIGS / f"{named[1]}.py").exists():
         return None
-    return getattr(load_module(path), "ROWS", {}).get(named[2])
+    try:
+        module = load_module(path)
+    except InputError:  # what rows are made of, and no file of them
+        return None
+    return getattr(module, "ROWS", {}).get(named[2])
 
 
 def with_defaults(config: dict) -> dict:
@@ -66,6 +72,8 @@ def changed_fields(config: dict, recipe: str) -> tuple[str, ...]:
         return ()
     ours, theirs = flatten(config), flatten(with_defaults(_as_written(row.make())))
     different = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    if ours.get(_TEACHER) and theirs.get(_TEACHER):
+        different.discard(_TEACHER)
     return tuple(sorted(name for name in different if not _is_a_place(name)))
 
 

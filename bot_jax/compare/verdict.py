@@ -6,7 +6,8 @@ Of n runs with mean x and m with mean y, the interval for the true difference is
 
 with both spreads known f as Welch (1947) has it. Where y has no spread, as most published numbers,
 it is a single draw of a training that is taken to spread as ours does: s_y = s_x, m = 1, f = n - 1.
-(Without that a single lucky run would count as the truth.)
+(Without that a single lucky run would count as the truth.) A single run of x beside several of y is
+taken to spread as those do.
 """
 
 import dataclasses
@@ -68,6 +69,8 @@ def interval(
     _, s = mean_and_spread(ours)
     if len(theirs) > 1:
         _, their_spread = mean_and_spread(theirs)
+    if s is None and len(theirs) > 1:
+        s, their_spread, n, m = their_spread, None, m, n  # the same with the sides exchanged
     if s is None:
         return None
     if their_spread is None or m < 2:
@@ -96,13 +99,16 @@ def marks(of: Group, to: Group) -> tuple[str, ...]:
             continue
         if name == "label_smoothing_form" and not (of.label_smoothing and to.label_smoothing):
             continue  # the form of none
-        same = ours == theirs
-        numbers = isinstance(ours, float | int) and isinstance(theirs, float | int)
-        if numbers and name != "examples":
-            same = math.isclose(ours, theirs, rel_tol=2e-3)
-        if not same:
+        if not _is_same(name, ours, theirs):
             found.append(f"{label} {_text(ours)} / {_text(theirs)}")
     return tuple(found)
+
+
+def _is_same(name, one, other):
+    numbers = isinstance(one, float | int) and isinstance(other, float | int)
+    if numbers and name != "examples":
+        return math.isclose(one, other, rel_tol=2e-3)
+    return one == other
 
 
 def _text(value):
@@ -130,8 +136,8 @@ def compare(
     Returns:
       Reproduced where all of the interval is above minus `margin`, not reproduced where all of it
       is below, else, and where there is no interval, or data or number of examples differ,
-      undecided. Of another recipe, model, length or image size, or of the same framework, nothing
-      is reproduced: it is at least as good, or worse.
+      undecided. Of another recipe or of one that was changed, of another model, length or image
+      size, or of the same framework, nothing is reproduced: it is at least as good, or worse.
     """
     difference = statistics.mean(of.top1) - statistics.mean(to.top1)
     found, where = marks(of, to), interval(of.top1, to.top1, spread, runs)
@@ -157,6 +163,9 @@ def compare(
 
 
 def _differ(of, to):
-    """Whether it is known that they are not of one model, length and image size."""
-    pairs = ((getattr(of, name), getattr(to, name)) for name in ("model", "epochs", "image_size"))
-    return any(one != other for one, other in pairs if None not in (one, other))
+    """Whether it is known that they are not of one recipe, model, length and image size."""
+    for name in ("model", "epochs", "image_size"):
+        one, other = getattr(of, name), getattr(to, name)
+        if None not in (one, other) and not _is_same(name, one, other):
+            return True
+    return of.changed != to.changed

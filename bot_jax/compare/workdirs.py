@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from bot_jax.compare.group import OURS, Group
+from bot_jax.compare.group import OURS, Group, check
 from bot_jax.compare.rows import MAKES_NO_DIFFERENCE, changed_fields, with_defaults
 from bot_jax.errors import InputError
 from bot_jax.prepare import DATA_SET_NAME
@@ -32,7 +32,7 @@ def read_run(directory: Path, load, own_files: str | None) -> tuple[tuple, Group
         file = directory / "data.json"
         fingerprint = load(file) if file.exists() else None
         alike = _what_is_alike(config, where, result["num_examples"], fingerprint)
-        return ("run", alike), Group(
+        group = Group(
             framework=OURS,
             model=config["model"]["name"],
             recipe=config["name"],
@@ -45,13 +45,19 @@ def read_run(directory: Path, load, own_files: str | None) -> tuple[tuple, Group
             interpolation=data["interpolation"] + (" antialiased" if data["antialias"] else ""),
             label_smoothing=smoothing["epsilon"],
             label_smoothing_form=smoothing["form"] if smoothing["epsilon"] else None,
-            top1=(float(result["top1"]),),
-            top5=(float(result["top5"]),),
+            top1=(result["top1"],),
+            top5=(result["top5"],),
             seed=(config["seed"],),
             source=str(directory),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise InputError(f"{directory} is no run of this project: {error} is missing.") from error
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise InputError(
+            f"{directory} is no run of this project: its result.json or config.json has something "
+            f"of the wrong kind ({error})."
+        ) from error
+    return ("run", alike), check(group, str(directory))
 
 
 def _what_is_alike(config, where, examples, fingerprint):
