@@ -8,7 +8,9 @@ since what was written whole may be damaged later: then the checkpoint before it
 
 import contextlib
 import itertools
+import json
 import logging
+import tempfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +31,8 @@ logging.getLogger("absl").setLevel(logging.ERROR)
 _CHECKSUMS = "checksums"
 # What must be finite.
 _FINITE = ("params", "batch_stats", "opt_state", "ema")
+# Where Orbax has the metrics of a checkpoint, below its directory: a file of that name in another.
+_METRICS = "metrics"
 # Where damaged checkpoints are put, beside the directory of the good ones.
 DAMAGED = "damaged_checkpoints"
 
@@ -128,19 +132,21 @@ class Checkpoints:
     def save(self, step: int, state, metrics: dict | None = None) -> None:
         """Begins to save `state`; `metrics` are those of an evaluation at this step.
 
-        Returns as soon as the device's memory is copied. Does nothing where this step is saved
-        already.
+        Returns as soon as the device's memory is copied. Where this step is saved already only its
+        metrics are added, if it has none: a signal ended the evaluation that was due there.
 
         Raises:
           SaveFailed: this checkpoint, or the one before, could not be written; or the state has a
             number in it that is not finite, and is not worth keeping.
         """
+        metrics = metrics and {name: float(metrics[name]) for name in ("top1", "top5", "loss")}
         if step == self.latest_step:
+            if metrics:
+                self._add_metrics(step, metrics)
             return
         checksums, not_finite = _inspect(state)
         if not_finite:
             raise SaveFailed(f"{not_finite} has numbers that are not finite")
-        metrics = metrics and {name: float(metrics[name]) for name in ("top1", "top5", "loss")}
         with _failures_in_words():
             if not self._directory.is_dir():
                 logging.warning("%s has disappeared, with its checkpoints.", self._directory)
@@ -153,6 +159,19 @@ class Checkpoints:
                 force=True,
                 custom_metadata={_CHECKSUMS: checksums},
             )
+
+    def _add_metrics(self, step, metrics):
+        self.wait()
+        place = self._directory / str(step) / _METRICS
+        with _failures_in_words():
+            if processes.is_primary() and not place.exists():
+                # Renamed when it is whole, as Orbax does; the checkpoint itself is not touched.
+                folder = Path(tempfile.mkdtemp(prefix=".metrics.", dir=self._directory.parent))
+                (folder / _METRICS).write_text(json.dumps(metrics))
+                folder.chmod(place.parent.stat().st_mode)
+                folder.rename(place)
+            processes.gather("")  # until the primary process has done so
+            self._manager.reload()
 
     def wait(self) -> None:
         """Waits until what was saved is on disk.
@@ -223,12 +242,22 @@ class Checkpoints:
           step: of which checkpoint; default the newest.
 
         Raises:
-          InputError: there is no checkpoint, or it holds a different model.
+          InputError: there is no checkpoint, or it holds a different model, or is damaged.
         """
         step = self.latest_step if step is None else step
-        if self._saved(step)["ema"] is None:
-            return self._restore(like, layout, step, partial=True)
-        return self._restore({"ema": like}, layout, step, partial=True)["ema"]
+        try:
+            if self._saved(step)["ema"] is None:
+                return self._restore(like, layout, step, partial=True)
+            return self._restore({"ema": like}, layout, step, partial=True)["ema"]
+        except InputError:
+            raise
+        except Exception as error:  # of a damaged file anything may come
+            raise InputError(
+                f"The checkpoint of step {step:,} in {self._directory} is damaged "
+                f"({_first_line(error)}). Put back a copy of its folder. Without one, remove that, "
+                "and result.json beside its directory, and train again: the run goes on from the "
+                "checkpoint before it, or begins again."
+            ) from error
 
     def _saved(self, step) -> dict:
         """The tree of a checkpoint, of shapes and dtypes."""

@@ -12,7 +12,7 @@ class MetricsWriter:
 
     def __init__(self, path: Path, resume_step: int):
         """Opens the files of a run that goes on after `resume_step`; later lines are dropped."""
-        from bot_jax.data.tensorflow_cpu import tf
+        from bot_jax.data.tensorflow_cpu import os_errors, tf
 
         self._files, self._evaluated, self._board = {}, set(), None
         if not is_primary():
@@ -28,8 +28,9 @@ class MetricsWriter:
                     if "num_examples" in line and line["split"] != TRAIN_CLEAN
                 }
             self._files[name] = file.open("a")
-        self._summary = tf.summary
-        self._board = tf.summary.create_file_writer(str(path / "tensorboard"))
+        self._summary, self._os_errors = tf.summary, os_errors
+        with os_errors():
+            self._board = tf.summary.create_file_writer(str(path / "tensorboard"))
 
     def was_evaluated(self, step: int) -> bool:
         """Whether there was a line of an evaluation at `step` when the files were opened."""
@@ -42,7 +43,7 @@ class MetricsWriter:
         line = {"step": step, "epoch": round(epoch, 6), "split": split} | scalars
         self._files[name].write(json.dumps(line) + "\n")
         self._files[name].flush()
-        with self._board.as_default(step=step):
+        with self._os_errors(), self._board.as_default(step=step):
             for key, value in scalars.items():
                 self._summary.scalar(f"{split}/{key}", value)
 
@@ -51,11 +52,16 @@ class MetricsWriter:
         for file in self._files.values():
             file.close()
         if self._board:
-            self._board.close()
+            with self._os_errors():
+                self._board.close()
 
 
 def _lines_until(file, step):
-    for line in file.read_text().splitlines(keepends=True):
-        # A process that was killed may have left half a line.
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
+    for line in file.read_text(errors="replace").splitlines(keepends=True):
+        # A process that was killed may have left half a line, and a machine without power anything.
+        try:
+            parsed = json.loads(line)
+        except ValueError:
+            return
+        if line.endswith("\n") and parsed["step"] <= step:
             yield line

@@ -317,20 +317,23 @@ def _parse(arguments):
 def main(arguments=None) -> int:
     """Runs the command and returns its exit code."""
     flags = _parse(arguments)
+    from bot_jax.data.tensorflow_cpu import os_errors
+
     try:
         if flags.verify:
             print(f"{verify(flags.destination)} files are as they were written.")
             return 0
-        manifest = prepare(
-            flags.source,
-            flags.destination,
-            kind=flags.kind,
-            max_side=flags.max_side,
-            per_file=flags.examples_per_file,
-            on_bad_image=flags.on_bad_image,
-            max_pixels=flags.max_image_pixels,
-            allow_outside=flags.allow_outside,
-        )
+        with os_errors():
+            manifest = prepare(
+                flags.source,
+                flags.destination,
+                kind=flags.kind,
+                max_side=flags.max_side,
+                per_file=flags.examples_per_file,
+                on_bad_image=flags.on_bad_image,
+                max_pixels=flags.max_image_pixels,
+                allow_outside=flags.allow_outside,
+            )
     except OSError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

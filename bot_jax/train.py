@@ -83,6 +83,7 @@ def _prepare(config, directory, stack):
     goes_on = newest_step(directory / "checkpoints") is not None
     pretrained = None if goes_on else load_pretrained(config, setup)
     stack.enter_context(lock_workdir(directory))
+    workdir.check_workdir(directory, config)  # another run may have begun there meanwhile
     workdir.check_data(directory, fingerprint(setup.labelled_source))
     if setup.teacher:
         workdir.check_teacher(directory, setup.teacher.identity)

@@ -54,7 +54,8 @@ def write_atomically(path: Path, text: str) -> None:
     if not is_primary():
         return
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    # Names of files need not be text: those that are not come back as the bytes that they are.
+    temporary.write_text(text, "utf-8", "surrogateescape")
     os.replace(temporary, path)
 
 
@@ -93,13 +94,24 @@ def check_workdir(path: Path, config, only: str = "") -> None:
         return
     except OSError as error:
         raise InputError(f"--workdir {path} cannot be used: {error}") from error
-    lines = _changes(old, configuration.to_json(config), only)
+    except ValueError as error:  # not even text
+        raise _damaged(path / "config.json", error) from error
+    try:
+        lines = _changes(old, configuration.to_json(config), only)
+    except (ValueError, AttributeError) as error:
+        raise _damaged(path / "config.json", error) from error
     if lines:
         changes = "\n".join(lines)
         raise InputError(
             f"--workdir {path} holds a run with another configuration:\n{changes}\n"
             "Use the same configuration to go on with it, or another --workdir."
         )
+
+
+def _damaged(file, error):
+    return InputError(
+        f"{file} is damaged ({error}). Put back a copy of it, or use another --workdir."
+    )
 
 
 def _changes(old: str, new: str, only: str = "") -> list[str]:
@@ -168,8 +180,10 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 def _read_json(path, name):
     try:
         return json.loads((path / name).read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
         raise InputError(f"{path} is not the --workdir of a run: {error}") from error
+    except ValueError as error:
+        raise _damaged(path / name, error) from error
 
 
 def check_teacher(path: Path, teacher: dict) -> None:
@@ -185,7 +199,7 @@ def check_teacher(path: Path, teacher: dict) -> None:
     file = path / "teacher.json"
     if not file.exists():
         write_atomically(file, json.dumps(teacher, indent=2) + "\n")
-    elif (before := json.loads(file.read_text())) != teacher:
+    elif (before := _read_json(path, "teacher.json")) != teacher:
         raise InputError(
             f"The run in {path} was taught by {before}, and config.distillation.teacher is now "
             f"{teacher}. Use the same teacher to go on with it, or another --workdir."
@@ -220,7 +234,9 @@ def write_pretrained(path: Path, report: dict) -> None:
 def read_skipped_images(path: Path) -> set[str]:
     """The names of the training images that could not be decoded, up to now."""
     file = path / "skipped_images.txt"
-    return set(file.read_text().splitlines()) if file.exists() else set()
+    if not file.exists():
+        return set()
+    return set(file.read_text("utf-8", "surrogateescape").splitlines())
 
 
 def write_skipped_images(path: Path, names: set[str]) -> None:

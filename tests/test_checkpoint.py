@@ -56,6 +56,39 @@ def test_saving_a_step_twice_is_no_error(tmp_path, layout):
         assert checkpoints.restore(state_of(0, layout), layout)["step"] == 1
 
 
+def test_metrics_of_a_step_that_is_saved_count(tmp_path, layout):
+    """A signal in an evaluation saves without its result, which comes when the run goes on."""
+    directory = tmp_path / "checkpoints"
+    with Checkpoints(directory, keep_best=1) as checkpoints:
+        checkpoints.save(11, state_of(11, layout))
+    with Checkpoints(directory, keep_best=1) as checkpoints:
+        checkpoints.save(11, state_of(11, layout), result(90.0))
+        assert checkpoints.best_step == 11
+        checkpoints.save(11, state_of(11, layout), result(1.0))  # the first counts
+        for step, top1 in ((22, 50.0), (33, 40.0)):
+            checkpoints.save(step, state_of(step, layout), result(top1))
+    assert sorted(path.name for path in directory.iterdir()) == ["11", "33"]
+    assert list(tmp_path.iterdir()) == [directory]
+    with Checkpoints(directory, keep_best=1) as checkpoints:
+        assert checkpoints.best_step == 11
+        assert checkpoints.restore(state_of(0, layout), layout)["step"] == 33
+    shutil.rmtree(directory / "33")
+    with Checkpoints(directory) as checkpoints:
+        assert checkpoints.restore(state_of(0, layout), layout)["step"] == 11
+
+
+def test_damaged_weights_are_an_error_in_words(tmp_path, layout):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state_of(1, layout))
+    for file in (tmp_path / "1" / "default" / "d").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    like = {"params": state_of(0, layout)["params"]}
+    damaged = pytest.raises(InputError, match=r"step 1 in .* is damaged")
+    with Checkpoints(tmp_path, read_only=True) as checkpoints, damaged:
+        checkpoints.restore_variables(like, layout)
+
+
 def test_no_checkpoint(tmp_path, layout):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step is None

@@ -91,6 +91,34 @@ def test_it_is_finished_then(stopped, make_tiny_config, capsys):
     assert "This run is finished" in capsys.readouterr().out
 
 
+def test_a_signal_in_the_best_evaluation_loses_neither_it_nor_its_weights(
+    stopped, make_tiny_config, tmp_path, monkeypatch
+):
+    config = stopping_config(make_tiny_config)
+    make = training_loop.make_train_step
+
+    def make_step(*arguments):
+        train_step, calls = make(*arguments), iter(range(1, 1000))
+
+        def counting(*arguments):
+            if next(calls) == 11:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return train_step(*arguments)
+
+        counting.lower = train_step.lower
+        return counting
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop, "make_train_step", make_step)
+        with pytest.raises(Interrupted, match="saved after step 11 of 66"):
+            train.train(config, tmp_path)
+    result = train.train(config, tmp_path)
+    assert result["best_step"] == stopped[1]["best_step"]
+    assert_same_run(config, tmp_path, stopped, result)
+    kept = [{path.name for path in (d / "checkpoints").iterdir()} for d in (tmp_path, stopped[0])]
+    assert kept[0] == kept[1]
+
+
 def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
     stopped, make_tiny_config, tmp_path, monkeypatch, capsys
 ):

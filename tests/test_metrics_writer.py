@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from bot_jax.metrics_writer import MetricsWriter
 
 
@@ -37,3 +39,28 @@ def test_tensorboard_has_the_scalars(tmp_path):
     events.Reload()
     [event] = events.Tensors("validation/top1")
     assert (event.step, make_ndarray(event.tensor_proto)) == (5, 12.5)
+
+
+@pytest.mark.parametrize("damage", [b"\0\0\0\n", b"\xff\xfe", b"{}}\n"])
+def test_lines_from_a_damaged_one_on_are_dropped(tmp_path, damage):
+    file, line = tmp_path / "metrics.jsonl", b'{"step": 1, "split": "train"}\n'
+    file.write_bytes(line + damage + line)
+    MetricsWriter(tmp_path, 5).close()
+    assert file.read_bytes() == line
+
+
+def test_a_full_disk_is_an_error_of_python(tmp_path, monkeypatch):
+    """Also where TensorFlow is what finds it full."""
+    from bot_jax.data.tensorflow_cpu import tf
+
+    def full(*arguments, **options):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    writer = MetricsWriter(tmp_path, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._board, "as_default", full)
+        with pytest.raises(OSError, match="No space left"):
+            writer.write("metrics", 1, 0.1, "train", {"loss": 1.0})
+        patch.setattr(writer._board, "close", full)
+        with pytest.raises(OSError, match="No space left"):
+            writer.close()

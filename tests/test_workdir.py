@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -67,3 +69,23 @@ def test_confusion_of_very_many_classes_is_a_list_of_pairs(tmp_path, monkeypatch
 
 def test_versions_name_what_results_depend_on():
     assert {"python", "jax", "flax", "optax", "numpy"} <= workdir.versions().keys()
+
+
+def test_names_of_images_that_are_no_text_come_back(tmp_path):
+    names = {os.fsdecode(b"a/\xff.png"), "a/\u00e9.png"}
+    workdir.write_skipped_images(tmp_path, names)
+    assert workdir.read_skipped_images(tmp_path) == names
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\0", b"[]"])
+def test_a_damaged_configuration_is_an_error_in_words(tmp_path, make_tiny_config, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        workdir.check_workdir(tmp_path, make_tiny_config())
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\0"])
+def test_a_damaged_name_of_the_teacher_is_an_error_in_words(tmp_path, content):
+    (tmp_path / "teacher.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"teacher\.json is damaged"):
+        workdir.check_teacher(tmp_path, {})

@@ -4,6 +4,7 @@ Import it as ``from bot_jax.data.tensorflow_cpu import tf`` and never import Ten
 a TensorFlow that sees a GPU takes its memory away from JAX.
 """
 
+import contextlib
 import os
 from unittest import mock
 
@@ -26,4 +27,14 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 # branches on a tensor in Python.
 as_written = tf.autograph.experimental.do_not_convert
 
-__all__ = ["as_written", "tf"]
+
+@contextlib.contextmanager
+def os_errors():
+    """What TensorFlow raises where a file cannot be written, as the `OSError` that Python has."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+__all__ = ["as_written", "os_errors", "tf"]
