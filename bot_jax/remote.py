@@ -225,8 +225,8 @@ class Mirror:
         for left in reversed(range(_TRIES)):
             try:
                 return self.send(owner="")
-            except Exception as error:
-                if isinstance(error, InputError) or not left:
+            except (Exception, KeyboardInterrupt) as error:  # the latter also of SIGTERM
+                if isinstance(error, (InputError, KeyboardInterrupt)) or not left:
                     raise NotSent(
                         f"Not all of the run was sent to {self._url}: {_one_line(error)} Its files "
                         f"are in {self._folder}."

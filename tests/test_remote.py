@@ -15,6 +15,7 @@ from bot_jax import fetch, remote
 from bot_jax.config import load_config
 from bot_jax.data.source import make_source
 from bot_jax.errors import InputError
+from bot_jax.interrupt import Terminated
 from bot_jax.main import main
 from bot_jax.remote import Mirror, NotSent, local_workdir
 
@@ -207,11 +208,12 @@ def test_a_run_whose_url_is_taken_over_stops_and_keeps_its_files(storage, tmp_pa
     shutil.rmtree(folder)
 
 
-def test_files_that_cannot_be_sent_are_kept(storage, monkeypatch):
+@pytest.mark.parametrize("error", [PermissionError("Access Denied"), Terminated()])
+def test_files_that_cannot_be_sent_are_kept(storage, monkeypatch, error):
     def refuse(*_):
-        raise PermissionError("Access Denied")
+        raise error
 
-    not_sent = pytest.raises(NotSent, match=r"PermissionError: Access Denied.* are in /")
+    not_sent = pytest.raises(NotSent, match=rf"{type(error).__name__}: {error}.* are in /")
     with not_sent, local_workdir(URL) as folder:
         (folder / "metrics.jsonl").write_text("1\n")
         monkeypatch.setattr(type(storage), "pipe_file", refuse)
