@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import inspect
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -197,6 +198,10 @@ def _check(config):
         if not low <= flat[field] <= high:
             bound = f"at least {low}" if high == _NO_LIMIT else f"from {low} to {high}"
             raise InputError(f"config.{field} = {flat[field]} must be {bound}.")
+    for field, value in flat.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise InputError(f"config.{field} = {value} must be a number that is finite.")
     for field in _BELOW_ONE:
         if flat[field] >= 1:
             raise InputError(f"config.{field} = {flat[field]} must be below 1: nothing new counts.")

@@ -57,6 +57,11 @@ def test_optimizer_options_are_open():
         ("epochs", "needs a value"),
         ("epochs=1e400", "config.epochs = inf must be"),
         ("data.image_size=0", "must be at least 1"),
+        (
+            "augment.cutmix.alpha=1e999",
+            "config.augment.cutmix.alpha = inf must be a number that is",
+        ),
+        ("schedule.boundaries_epochs=(1e999,)", "must be a number that is finite"),
         ("batch_size=0", "config.batch_size = 0 must be at least 1"),
         ("optimizer.momentum=1.5", "must be from 0 to 1"),
         ("optimizer.momentum=1.0", "must be below 1"),

@@ -97,3 +97,8 @@ def test_other_pixels_stay_as_they_are():
 def test_wrong_options(options, message):
     with pytest.raises(InputError, match=message):
         cutout(np.ones((1, 8, 8, 3), np.float32), keys_for(1), **options)
+
+
+def test_a_length_beyond_the_image_hides_all_of_it():
+    images = np.ones((3, HEIGHT, WIDTH, 3), np.float32)
+    assert not np.asarray(cutout(images, keys_for(3), length=10**12)).any()

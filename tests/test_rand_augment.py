@@ -13,7 +13,7 @@ from bot_jax.augment.image_operations import OPERATIONS
 from bot_jax.augment.rand_augment import PRESETS, draw_operations, rand_augment
 from bot_jax.errors import InputError
 
-COUNT = 5_000  # images with two operations each
+COUNT = 10_000  # images with two operations each
 BATCH = 24
 FACTORS = ("color", "contrast", "brightness", "sharpness")
 SHEARS, TRANSLATIONS = ("shear_x", "shear_y"), ("translate_x", "translate_y")

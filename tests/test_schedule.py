@@ -207,3 +207,23 @@ def test_piecewise_without_boundaries_is_constant():
     )
     schedule = make_schedule(config, base=0.1, peak=0.4, steps_per_epoch=10, epochs=10)
     assert_rates(schedule, {0: 0.4, 99: 0.4})
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("step", {"boundaries_epochs": (1e9,)}),
+        ("exponential", {"every_epochs": 1e307, "staircase": True}),
+        ("warm_restarts", {"cycle_epochs": 1e12}),
+    ],
+)
+def test_what_comes_after_every_run_never_comes(name, fields):
+    config = schedule_config(name, warmup_epochs=0.0, **fields)
+    schedule = make_schedule(config, base=0.1, peak=0.4, steps_per_epoch=100, epochs=10)
+    assert_rates(schedule, {0: 0.4, 500: 0.4, 999: 0.4})
+
+
+def test_a_warmup_may_be_longer_than_every_run():
+    config = schedule_config("cosine", warmup_epochs=1e307)
+    schedule = make_schedule(config, base=0.1, peak=0.4, steps_per_epoch=100, epochs=10)
+    assert_rates(schedule, {0: 0.4 / 2**30, 999: 0.4 * 1000 / 2**30})

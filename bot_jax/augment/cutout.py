@@ -38,7 +38,7 @@ def cutout(images, keys, *, length=16, holes=1):
     check_number("cutout.length", length, 2)
     check_number("cutout.holes", holes, 1)
     height, width = images.shape[1:3]
-    half = length // 2
+    half = min(length // 2, max(height, width))  # more hides nothing more
 
     def hidden(key):
         row_key, column_key = jax.random.split(key)

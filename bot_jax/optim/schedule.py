@@ -17,6 +17,13 @@ from bot_jax.optim.step_decay import step_decay
 from bot_jax.optim.warm_restarts import cycle_starts, warm_restarts
 from bot_jax.optim.warmup import WARMUPS, gradual_warmup, linear_warmup
 
+# A step that no run comes to; the sum of two is still an int32.
+_NEVER = 2**30
+
+
+def _in_steps(epochs, steps_per_epoch):
+    return min(epochs * steps_per_epoch, _NEVER)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
@@ -28,7 +35,7 @@ class _Run:
     decay_steps: int
 
     def steps(self, epochs):
-        return round(epochs * self.steps_per_epoch)
+        return round(_in_steps(epochs, self.steps_per_epoch))
 
 
 def _constant(config, run, step):
@@ -62,7 +69,7 @@ def _step(config, run, step):
 
 
 def _warm_restarts(config, run, step):
-    first = config.cycle_epochs * run.steps_per_epoch
+    first = _in_steps(config.cycle_epochs, run.steps_per_epoch)
     starts = cycle_starts(first, config.cycle_factor, run.decay_steps)
     return warm_restarts(step - run.warmup_steps, run.peak, starts)
 
@@ -126,7 +133,9 @@ def make_schedule(config, *, base, peak, steps_per_epoch, epochs):
 
 def warmup_steps(config, steps_per_epoch) -> int:
     """Steps of a warmup whose length is known; 0 where it lasts until an error is reached."""
-    return 0 if config.warmup_until_error else round(config.warmup_epochs * steps_per_epoch)
+    return (
+        0 if config.warmup_until_error else round(_in_steps(config.warmup_epochs, steps_per_epoch))
+    )
 
 
 def _check(config):
