@@ -32,7 +32,7 @@ def test_a_run_that_goes_on_has_half_a_line(tmp_path):
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
-        ("config.json", "{", "not the --workdir of a run"),
+        ("config.json", "{", "config.json is damaged"),
         ("result.json", "{", "Expecting"),
         ("result.json", "[1]", "not the result of a run"),
         ("metrics.jsonl", "?\n", "not JSON"),
