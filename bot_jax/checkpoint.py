@@ -242,7 +242,7 @@ class Checkpoints:
           step: of which checkpoint; default the newest.
 
         Raises:
-          InputError: there is no checkpoint, or it holds a different model, or is damaged.
+          InputError: there is no checkpoint, or it holds a different model, or cannot be read.
         """
         step = self.latest_step if step is None else step
         try:
@@ -253,10 +253,8 @@ class Checkpoints:
             raise
         except Exception as error:  # of a damaged file anything may come
             raise InputError(
-                f"The checkpoint of step {step:,} in {self._directory} is damaged "
-                f"({_first_line(error)}). Put back a copy of its folder. Without one, remove that, "
-                "and result.json beside its directory, and train again: the run goes on from the "
-                "checkpoint before it, or begins again."
+                f"The checkpoint of step {step:,} in {self._directory} cannot be read: "
+                f"{_first_line(error)}. If it is damaged, put back a copy of its folder."
             ) from error
 
     def _saved(self, step) -> dict:

@@ -91,17 +91,15 @@ def test_it_is_finished_then(stopped, make_tiny_config, capsys):
     assert "This run is finished" in capsys.readouterr().out
 
 
-def test_a_signal_in_the_best_evaluation_loses_neither_it_nor_its_weights(
-    stopped, make_tiny_config, tmp_path, monkeypatch
-):
-    config = stopping_config(make_tiny_config)
+def stop_by_a_signal_in_step(step, config, directory, monkeypatch):
+    """Begins a run that is told to end in a step after which an evaluation is due."""
     make = training_loop.make_train_step
 
     def make_step(*arguments):
         train_step, calls = make(*arguments), iter(range(1, 1000))
 
         def counting(*arguments):
-            if next(calls) == 11:
+            if next(calls) == step:
                 os.kill(os.getpid(), signal.SIGTERM)
             return train_step(*arguments)
 
@@ -110,8 +108,15 @@ def test_a_signal_in_the_best_evaluation_loses_neither_it_nor_its_weights(
 
     with monkeypatch.context() as patch:
         patch.setattr(training_loop, "make_train_step", make_step)
-        with pytest.raises(Interrupted, match="saved after step 11 of 66"):
-            train.train(config, tmp_path)
+        with pytest.raises(Interrupted, match=f"saved after step {step} of 66"):
+            train.train(config, directory)
+
+
+def test_a_signal_in_the_best_evaluation_loses_neither_it_nor_its_weights(
+    stopped, make_tiny_config, tmp_path, monkeypatch
+):
+    config = stopping_config(make_tiny_config)
+    stop_by_a_signal_in_step(11, config, tmp_path, monkeypatch)
     result = train.train(config, tmp_path)
     assert result["best_step"] == stopped[1]["best_step"]
     assert_same_run(config, tmp_path, stopped, result)
@@ -124,23 +129,7 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
 ):
     """The signal comes in step 22, so that its evaluation is due when the run goes on."""
     config = stopping_config(make_tiny_config)
-    make = training_loop.make_train_step
-
-    def make_step(*arguments):
-        train_step, calls = make(*arguments), iter(range(1, 1000))
-
-        def counting(*arguments):
-            if next(calls) == 22:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return train_step(*arguments)
-
-        counting.lower = train_step.lower
-        return counting
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training_loop, "make_train_step", make_step)
-        with pytest.raises(Interrupted, match="saved after step 22 of 66"):
-            train.train(config, tmp_path)
+    stop_by_a_signal_in_step(22, config, tmp_path, monkeypatch)
 
     def killed(*_):
         raise SystemError("killed")
