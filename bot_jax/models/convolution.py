@@ -4,12 +4,14 @@ On a GPU everything is left to XLA, which calls cuDNN. XLA's CPU backend has lib
 products and for ordinary convolutions, which come close to the processor's peak, and slow loops
 for most else; so there
 
-    1x1 kernels, maps of a few pixels    one product, and so both gradients (of half types, 1x1:
-                                         only the gradient of w)
+    1x1 kernels, maps of a few pixels    one product, and so the gradient of x (not 1x1 kernels of
+                                         half types)
     gradient of x, stride 1              forward, with the kernel turned by 180 degrees
     gradient of x, other strides         that of the product: its sums of shifted slices cost
                                          less than the zeros between the pixels of dy would
-    gradient of w                        XLA's own: forward, with images as channels
+    gradient of w                        one product for all places of the kernel, see
+                                         `_gradient_of_w_as_products`
+    gradient of w, few channels          XLA's own: forward, with images as channels
 
 The results are equal but for the order of summation, and for half types in the third row: there
 the slices are added up in the half type. `bot_jax/compiler_options.py` turns the libraries on.
@@ -25,6 +27,8 @@ from bot_jax.models.sharding import vary_like
 # Maps of at most so many pixels are convolved as one product on the CPU: for 2x2 pixels of 512
 # channels XLA's convolution takes 60 times as long.
 _FEW_PIXELS, _FEW_PIXELS_HALF = 49, 4
+# With the three channels of an image XLA's own gradient of w is as fast as products or faster.
+_FEW_CHANNELS = 8
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, valid: bool = False) -> jax.Array:
@@ -97,23 +101,64 @@ def _convolve_cpu(x, kernel, stride, valid):
 
 
 def _gradients_cpu(x, kernel, dy, stride, valid):
-    def by_product():
-        return jax.vjp(partial(_as_product, stride=stride, valid=valid), x, kernel)[1](dy)
-
-    if _is_product(x, kernel, stride, valid):
-        return by_product()
-    dx = _gradient_of_x_as_convolution(dy, kernel, valid) if stride == 1 else by_product()[0]
-    if kernel.shape[:2] == (1, 1):
-        return dx, by_product()[1]
-    # Transposed as they are: what made them would be computed again, in an order that is slow.
+    if stride == 1 and not _is_product(x, kernel, stride, valid):
+        dx = _gradient_of_x_as_convolution(dy, kernel, valid)
+    else:
+        dx = jax.vjp(lambda x: _as_product(x, kernel, stride, valid), x)[1](dy)[0]
+    # As they are: what made them would be computed again for each copy, in an order that is slow.
     x, dy = jax.lax.optimization_barrier((x, dy))
-    return dx, jax.vjp(lambda kernel: _xla(x, kernel, stride, valid), kernel)[1](dy)[0]
+    if x.shape[-1] >= _FEW_CHANNELS:
+        dw = _gradient_of_w_as_products(x, dy, kernel.shape, stride, _padding(kernel, valid))
+    else:
+        dw = jax.vjp(lambda kernel: _xla(x, kernel, stride, valid), kernel)[1](dy)[0]
+    return dx, dw
 
 
 def _gradient_of_x_as_convolution(dy, kernel, valid):
     """At stride 1. Where dy is smaller than x there are more zeros around it."""
     zeros = [k - 1 - pad for k, pad in zip(kernel.shape[:2], _padding(kernel, valid), strict=True)]
     return _padded_by(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1, *zeros)
+
+
+def _gradient_of_w_as_products(x, dy, shape, stride, padding):
+    """``dw[i, j] = sum over (r, c) of x[r + i, c + j]^T dy[r, c]``, written for stride 1.
+
+    With q = r + i that is the sum over (q, c) of ``x[q, c + j]^T dy[q - i, c]``: the kernel's
+    columns are shifts of x only and its rows shifts of dy only. So for a 3x3 kernel, with three
+    copies of each side by side, one product [pixels, 3 in]^T [pixels, 3 out] has all nine places;
+    nine copies of x for as many places would be more to write than these six.
+
+    At other strides s the places i, i + s, ... of a kernel see the same rows of x; there is a
+    product for each of the s sorts of rows.
+    """
+    size, width, features_in, features_out = shape
+    last = (dy.shape[2] - 1) * stride + 1
+    by_row = [None] * size
+    for first in range(min(stride, size)):
+        places = range(first, size, stride)
+        # Row q of these is row s q + first - padding of x. Those that are padding add nothing.
+        above = max(-(-(padding[0] - first) // stride), 0)
+        seen = x[:, stride * above + first - padding[0] :: stride]
+        height = seen.shape[1]
+        in_columns = jnp.stack(
+            [_shift(seen, 2, padding[1] - j, last)[:, :, ::stride] for j in range(width)], axis=3
+        )
+        in_rows = jnp.stack([_shift(dy, 1, i // stride - above, height) for i in places], axis=3)
+        product = jnp.einsum(
+            "pk,pc->kc",
+            in_columns.reshape(-1, width * features_in),
+            in_rows.reshape(-1, len(places) * features_out),
+        ).reshape(width, features_in, len(places), features_out)
+        for place, i in enumerate(places):
+            by_row[i] = product[:, :, place]
+    return jnp.stack(by_row)
+
+
+def _shift(x, axis, before, length):
+    """With so many zeros before, or less where negative, and of this length."""
+    padding = [(0, 0, 0)] * x.ndim
+    padding[axis] = (before, length - before - x.shape[axis], 0)
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
 
 
 def _is_product(x, kernel, stride, valid):
