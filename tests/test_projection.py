@@ -93,6 +93,18 @@ def test_the_variance_of_a_large_mean_is_good_to_two_percent():
     np.testing.assert_allclose(var, expected, rtol=0.02)
 
 
+def test_in_bfloat16_the_rounding_of_products_does_not_grow_with_the_mean():
+    # With a mean of 12 standard deviations, products that are rounded before the means are taken
+    # from them would be wrong by more than half of the variance.
+    x, kernel, scale, bias, g = draw(batch=32)
+    to_bfloat16 = lambda a: np.asarray(jnp.asarray(a, jnp.bfloat16), np.float64)  # noqa: E731
+    x, kernel, g = map(to_bfloat16, (x + 8.0, kernel, g))
+    _, _, expected, gradients = numpy_project_and_normalize(x, kernel, scale, bias, 1)
+    _, _, var, _, _, dscale, _ = ours(x, kernel, scale, bias, g, jnp.dtype("bfloat16"), 1)
+    np.testing.assert_allclose(var, expected, rtol=0.03)
+    np.testing.assert_allclose(dscale, gradients(g)[2], atol=0.02 * np.abs(gradients(g)[2]).max())
+
+
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
 def test_batch_norm_given_a_kernel_is_that_of_the_convolution(train, relu):

@@ -24,6 +24,10 @@ of ``K^2 C``.
 The statistics are those of the exact product, not of its values rounded to a half type. S and the
 small products are computed in full float32. ``S - m m^T`` cancels where the mean of x is large:
 with 100 standard deviations the variance is good to a percent or two. Behind a ReLU it is a few.
+
+On a CPU a product of bfloat16 has a result in bfloat16, or is computed slowly, in float32. There
+the means are taken from x before the product and not after it, ``S - m m^T = mean((x - m) x^T)``;
+so it is the result that is rounded, and not a large number that cancels.
 """
 
 from functools import partial
@@ -76,8 +80,7 @@ def _forward(x, kernel, scale, bias, epsilon, groups):
     w = kernel[0, 0].astype(wide)
     pixels = x.reshape(groups.local, -1, x.shape[-1])
     m = keep(group_means(x.astype(wide), groups))
-    s = _sums_of_products(pixels, pixels, jax.lax.Precision.HIGHEST) / pixels.shape[1]
-    covariances = keep(s - m[:, :, jnp.newaxis] * m[:, jnp.newaxis])
+    covariances = keep(_covariances(pixels, pixels, m, m, jax.lax.Precision.HIGHEST))
     own_mean = _product("gk,kc->gc", m, w)
     own_var = jnp.sum(w * _product("gkl,lc->gkc", covariances, w), axis=1)
     mean, var = map(keep, over_members(own_mean, jnp.maximum(own_var, 0), groups))
@@ -96,9 +99,9 @@ def _backward(epsilon, groups, saved, cotangents):
     g = dy.reshape(groups.local, -1, dy.shape[-1])
     count = pixels.shape[1]
     mean_g = group_means(dy.astype(wide), groups)
-    q = _sums_of_products(pixels, g, None) / count
-    outer = partial(jnp.einsum, "gk,gc->gkc")
-    mean_gz = jnp.sum(w * (q - outer(m, mean_g)), axis=1)
+    with_g = _covariances(pixels, g, m, mean_g, None)
+    q = with_g + _outer(m, mean_g)
+    mean_gz = jnp.sum(w * with_g, axis=1)
     # Nothing where a device holds whole groups: then these pixels' mean is that of the group.
     offset = _product("gk,kc->gc", m, w) - mean
     mean_gz = deviation * (mean_gz + mean_g * offset)
@@ -106,8 +109,8 @@ def _backward(epsilon, groups, saved, cotangents):
     mean_g, mean_gz = groups.mean_over_members(mean_g), groups.mean_over_members(mean_gz)
     a = deviation * scale
     b, c = -a * deviation * mean_gz, -a * mean_g
-    centered = _product("gkl,lc->gkc", covariances, w) + outer(m, offset)
-    dw = count * (q * a[:, jnp.newaxis] + centered * b[:, jnp.newaxis] + outer(m, c)).sum(0)
+    centered = _product("gkl,lc->gkc", covariances, w) + _outer(m, offset)
+    dw = count * (q * a[:, jnp.newaxis] + centered * b[:, jnp.newaxis] + _outer(m, c)).sum(0)
     to_g = jnp.swapaxes(w * a[:, jnp.newaxis], 1, 2).astype(x.dtype)
     to_x = _product("gkc,lc->gkl", w * b[:, jnp.newaxis], w).astype(x.dtype)
     constant = _product("gc,kc->gk", c - b * mean, w)[:, jnp.newaxis].astype(x.dtype)
@@ -118,7 +121,24 @@ def _backward(epsilon, groups, saved, cotangents):
 project_and_normalize.defvjp(_forward, _backward)
 
 
-def _sums_of_products(x, y, precision):
-    """``x^T y`` of each group: [groups, P, K], [groups, P, C] -> [groups, K, C], wide."""
+def _covariances(x, y, mean_x, mean_y, precision):
+    """``mean(x y^T) - mean(x) mean(y)^T`` of each group, in at least float32.
+
+    [groups, P, K], [groups, P, C] and their means [groups, K], [groups, C] -> [groups, K, C].
+    """
     wide = at_least_float32(x.dtype)
-    return jnp.einsum("gpk,gpc->gkc", x, y, preferred_element_type=wide, precision=precision)
+    product = partial(jnp.einsum, "gpk,gpc->gkc", precision=precision)
+
+    def means_before(x, y):
+        x = (x - mean_x[:, jnp.newaxis]).astype(y.dtype)
+        return product(x, y).astype(wide) / x.shape[1]
+
+    def means_after(x, y):
+        return product(x, y, preferred_element_type=wide) / x.shape[1] - _outer(mean_x, mean_y)
+
+    on_cpu = means_before if x.dtype == jnp.bfloat16 else means_after
+    return jax.lax.platform_dependent(x, y, cpu=on_cpu, default=means_after)
+
+
+def _outer(x, y):
+    return x[:, :, jnp.newaxis] * y[:, jnp.newaxis]
