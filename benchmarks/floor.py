@@ -42,7 +42,7 @@ def convolutions(name: str, image_size: int, batch: int, dtype) -> Counter:
     return found
 
 
-def forms(stride: int, valid: bool) -> dict:
+def forms(stride: int, valid: bool, padding: tuple[int, int]) -> dict:
     """What is computed -> functions (x, kernel, dy) that compute it."""
     as_convolution = partial(convolution._xla, stride=stride, valid=valid)
     as_product = partial(convolution._as_product, stride=stride, valid=valid)
@@ -53,11 +53,14 @@ def forms(stride: int, valid: bool) -> dict:
     def turned(x, kernel, dy):
         return convolution._gradient_of_x_as_convolution(dy, kernel, valid)
 
+    def as_products(x, kernel, dy):
+        return convolution._gradient_of_w_as_products(x, dy, kernel.shape, stride, padding)
+
     both = (as_convolution, as_product)
     return {
         "forward": [lambda x, kernel, dy, f=f: f(x, kernel) for f in both],
         "gradient of x": [gradient(f, 0) for f in both] + ([turned] if stride == 1 else []),
-        "gradient of w": [gradient(f, 1) for f in both],
+        "gradient of w": [gradient(f, 1) for f in both] + [as_products],
     }
 
 
@@ -92,7 +95,8 @@ def main():
         dy = jax.jit(partial(convolution._xla, stride=stride, valid=valid))(x, kernel)
         flops = 2 * dy.size * k_shape[0] * k_shape[1] * k_shape[2]
         row = []
-        for head, functions in forms(stride, valid).items():
+        padding = convolution._padding(kernel, valid)
+        for head, functions in forms(stride, valid, padding).items():
             if head == "gradient of x" and x_shape[-1] == 3:
                 row.append(0.0)  # images have none
             else:

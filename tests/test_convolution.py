@@ -66,8 +66,8 @@ def check(x, window, *options):
         np.testing.assert_allclose(actual, wanted, atol=1e-5 * np.abs(wanted).max())
 
 
-# Those of Inception-V3, at few and at many pixels.
-@pytest.mark.parametrize("size", [7, 12])
+# Those of Inception-V3, at few and at many pixels, of few and of many channels.
+@pytest.mark.parametrize(("size", "channels"), [(7, 3), (7, 9), (12, 3), (12, 9)])
 @pytest.mark.parametrize(
     ("window", "stride", "valid"),
     [
@@ -78,31 +78,48 @@ def check(x, window, *options):
         ((1, 1), 2, True),
     ],
 )
-def test_rectangles_and_no_padding_equal_their_definition(size, window, stride, valid):
-    check(draw(2, size, size + 1, 9), window, stride, valid)
+def test_rectangles_and_no_padding_equal_their_definition(size, channels, window, stride, valid):
+    check(draw(2, size, size + 1, channels), window, stride, valid)
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 6])
 @pytest.mark.parametrize("window", [(3, 3), (7, 7), (1, 1), (5, 3)])
-def test_other_strides_and_windows_larger_than_the_image_equal_their_definition(side, window):
-    check(draw(2, side, side + 1, 9), window, 2)
-    check(draw(2, side, side + 1, 9), window, 3)
+@pytest.mark.parametrize("stride", [2, 3])
+def test_other_strides_and_windows_larger_than_the_image_equal_their_definition(
+    side, window, stride
+):
+    check(draw(2, side, side + 1, 9), window, stride)
+    if side >= max(window):
+        check(draw(2, side, side + 1, 9), window, stride, True)
 
 
+# How often a gradient of x is rounded: at strides, slices of it are added up in the half type.
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(
-    ("size", "channels", "stride", "roundings"),
-    # At stride 2 up to four slices of the gradient are added up in the half type.
-    [(2, 3, 1, 2), (4, 9, 1, 2), (16, 3, 1, 2), (33, 64, 1, 2), (16, 8, 2, 4), (33, 64, 2, 4)],
+    ("shape", "window", "stride", "valid", "roundings"),
+    [
+        ((4, 2, 2, 3), (3, 3), 1, False, 2),
+        ((4, 4, 4, 9), (3, 3), 1, False, 2),
+        ((4, 33, 33, 64), (3, 3), 1, False, 2),
+        ((4, 16, 16, 8), (3, 3), 2, False, 4),
+        ((4, 33, 33, 64), (3, 3), 2, False, 4),
+        ((1, 9, 7, 16), (3, 3), 1, False, 2),
+        ((1, 9, 7, 16), (1, 1), 1, False, 2),
+        ((2, 9, 7, 16), (1, 1), 2, False, 2),
+        ((2, 15, 14, 3), (7, 7), 2, False, 8),
+        ((2, 9, 8, 12), (1, 7), 1, False, 2),
+        ((2, 9, 8, 12), (3, 3), 2, True, 4),
+        ((1, 8, 9, 12), (5, 3), 3, False, 4),
+    ],
 )
-def test_gradients_in_half_types_are_summed_in_float32(dtype, size, channels, stride, roundings):
-    x, kernel = (
-        jnp.asarray(a, dtype) for a in (draw(4, size, size, channels), draw(3, 3, channels, 4))
-    )
-    y, pull_back = jax.vjp(lambda *a: convolve(*a, stride), x, kernel)
+def test_gradients_in_half_types_are_summed_in_float32(
+    dtype, shape, window, stride, valid, roundings
+):
+    x, kernel = (jnp.asarray(a, dtype) for a in (draw(*shape), draw(*window, shape[-1], 4)))
+    y, pull_back = jax.vjp(lambda *a: convolve(*a, stride, valid), x, kernel)
     dy = jnp.asarray(draw(*y.shape), dtype)
     wide = [np.asarray(a, np.float64) for a in (x, kernel, dy)]
-    expected, gradients = numpy_convolve(*wide[:2], stride)
+    expected, gradients = numpy_convolve(*wide[:2], stride, valid)
     assert y.dtype == dtype
     rounding = float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(
@@ -133,13 +150,14 @@ def lowered_for(platform, size, channels):
     return jax.jit(gradient).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize("size", [4, 32])
-def test_the_platform_that_is_compiled_for_decides(size):
-    cuda, cpu = (lowered_for(platform, size, 64) for platform in ("cuda", "cpu"))
+@pytest.mark.parametrize(("size", "channels", "count"), [(4, 64, 0), (32, 64, 1), (32, 3, 2)])
+def test_the_platform_that_is_compiled_for_decides(size, channels, count):
+    cuda, cpu = (lowered_for(platform, size, channels) for platform in ("cuda", "cpu"))
     # cuDNN gets the convolutions as they are: the two gradients, and nothing else.
     assert cuda.count("stablehlo.convolution") == 2
     assert "dot_general" not in cuda
     assert "optimization_barrier" not in cuda
-    # On the CPU the gradient of x is a convolution where maps are large, and that of w never is.
-    assert cpu.count("stablehlo.convolution") == (size == 32)
-    assert "dot_general" in cpu
+    # On the CPU the gradient of x is a convolution where maps are large, and that of w is none but
+    # for the three channels of images.
+    assert cpu.count("stablehlo.convolution") == count
+    assert ("dot_general" in cpu) == (channels == 64)

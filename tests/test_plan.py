@@ -95,16 +95,11 @@ def test_wrong_input_ends_with_code_2(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
-needs_plugin = pytest.mark.skipif(
-    not importlib.util.find_spec("jax_cuda12_plugin")
-    and not importlib.util.find_spec("jax_cuda13_plugin"),
-    reason="needs the extra cuda12 or cuda13",
-)
+HAS_PLUGIN = any(map(importlib.util.find_spec, ("jax_cuda12_plugin", "jax_cuda13_plugin")))
+needs_plugin = pytest.mark.skipif(not HAS_PLUGIN, reason="needs the extra cuda12 or cuda13")
 
 
-@pytest.mark.skipif(
-    bool(importlib.util.find_spec("jax_cuda12_plugin")), reason="the extra is installed"
-)
+@pytest.mark.skipif(HAS_PLUGIN, reason="the extra is installed")
 def test_without_the_extra_one_clear_sentence(capsys):
     assert plan.main(FLAGS) == 2
     assert "pip install -e '.[cuda12]'" in capsys.readouterr().err

@@ -27,7 +27,8 @@ from bot_jax.models.sharding import vary_like
 # Maps of at most so many pixels are convolved as one product on the CPU: for 2x2 pixels of 512
 # channels XLA's convolution takes 60 times as long.
 _FEW_PIXELS, _FEW_PIXELS_HALF = 49, 4
-# With the three channels of an image XLA's own gradient of w is as fast as products or faster.
+# With the three channels of an image XLA's own gradient of w is as fast as products or faster; with
+# 16 it is slower.
 _FEW_CHANNELS = 8
 
 
@@ -121,15 +122,16 @@ def _gradient_of_x_as_convolution(dy, kernel, valid):
 
 
 def _gradient_of_w_as_products(x, dy, shape, stride, padding):
-    """``dw[i, j] = sum over (r, c) of x[r + i, c + j]^T dy[r, c]``, written for stride 1.
+    """``dw[i, j] = sum over rows r and columns c of x[r + i, c + j]^T dy[r, c]``, x being padded.
 
-    With q = r + i that is the sum over (q, c) of ``x[q, c + j]^T dy[q - i, c]``: the kernel's
-    columns are shifts of x only and its rows shifts of dy only. So for a 3x3 kernel, with three
-    copies of each side by side, one product [pixels, 3 in]^T [pixels, 3 out] has all nine places;
-    nine copies of x for as many places would be more to write than these six.
+    That is at stride 1. With q = r + i it is the sum over q and c of
+    ``x[q, c + j]^T dy[q - i, c]``: the kernel's columns are shifts of x only and its rows shifts of
+    dy only. So for a 3x3 kernel, with three copies of each side by side, one product
+    [pixels, 3 in]^T [pixels, 3 out] has all nine places; nine copies of x for as many places would
+    be more to write than these six.
 
-    At other strides s the places i, i + s, ... of a kernel see the same rows of x; there is a
-    product for each of the s sorts of rows.
+    At stride s the rows i, i + s, ... of a kernel see the rows of x that leave i when divided by s;
+    there is a product for each remainder.
     """
     size, width, features_in, features_out = shape
     last = (dy.shape[2] - 1) * stride + 1

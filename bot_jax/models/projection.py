@@ -25,9 +25,10 @@ The statistics are those of the exact product, not of its values rounded to a ha
 small products are computed in full float32. ``S - m m^T`` cancels where the mean of x is large:
 with 100 standard deviations the variance is good to a percent or two. Behind a ReLU it is a few.
 
-On a CPU a product of bfloat16 has a result in bfloat16, or is computed slowly, in float32. There
-the means are taken from x before the product and not after it, ``S - m m^T = mean((x - m) x^T)``;
-so it is the result that is rounded, and not a large number that cancels.
+On a CPU a product of bfloat16 has a result in bfloat16, or is computed slowly, in float32. S is,
+for it cancels. For Q the mean is taken from x before the product, ``Q - m mean(g)^T = mean((x - m)
+g^T)``, so that it is rounded only as the gradients of all other convolutions are there. (That shows where the
+kernel has differences of channels that are nearly the same: then dscale is good to some percent.)
 """
 
 from functools import partial
@@ -80,7 +81,8 @@ def _forward(x, kernel, scale, bias, epsilon, groups):
     w = kernel[0, 0].astype(wide)
     pixels = x.reshape(groups.local, -1, x.shape[-1])
     m = keep(group_means(x.astype(wide), groups))
-    covariances = keep(_covariances(pixels, pixels, m, m, jax.lax.Precision.HIGHEST))
+    s = _means_of_products(pixels, pixels, jax.lax.Precision.HIGHEST)
+    covariances = keep(s - _outer(m, m))
     own_mean = _product("gk,kc->gc", m, w)
     own_var = jnp.sum(w * _product("gkl,lc->gkc", covariances, w), axis=1)
     mean, var = map(keep, over_members(own_mean, jnp.maximum(own_var, 0), groups))
@@ -99,7 +101,7 @@ def _backward(epsilon, groups, saved, cotangents):
     g = dy.reshape(groups.local, -1, dy.shape[-1])
     count = pixels.shape[1]
     mean_g = group_means(dy.astype(wide), groups)
-    with_g = _covariances(pixels, g, m, mean_g, None)
+    with_g = _covariances(pixels, g, m, mean_g)
     q = with_g + _outer(m, mean_g)
     mean_gz = jnp.sum(w * with_g, axis=1)
     # Nothing where a device holds whole groups: then these pixels' mean is that of the group.
@@ -121,23 +123,26 @@ def _backward(epsilon, groups, saved, cotangents):
 project_and_normalize.defvjp(_forward, _backward)
 
 
-def _covariances(x, y, mean_x, mean_y, precision):
-    """``mean(x y^T) - mean(x) mean(y)^T`` of each group, in at least float32.
+def _covariances(x, g, mean_x, mean_g):
+    """``mean(x g^T) - mean(x) mean(g)^T`` of each group, [groups, K, C], wide."""
 
-    [groups, P, K], [groups, P, C] and their means [groups, K], [groups, C] -> [groups, K, C].
-    """
+    def before(x, g):
+        centered = (x - mean_x[:, jnp.newaxis]).astype(g.dtype)
+        return jnp.einsum("gpk,gpc->gkc", centered, g).astype(mean_x.dtype) / x.shape[1]
+
+    def after(x, g):
+        return _means_of_products(x, g, None) - _outer(mean_x, mean_g)
+
+    # In float16 such a sum would overflow.
+    on_cpu = before if x.dtype == jnp.bfloat16 else after
+    return jax.lax.platform_dependent(x, g, cpu=on_cpu, default=after)
+
+
+def _means_of_products(x, y, precision):
+    """``mean(x y^T)`` of each group: [groups, P, K], [groups, P, C] -> [groups, K, C], wide."""
     wide = at_least_float32(x.dtype)
-    product = partial(jnp.einsum, "gpk,gpc->gkc", precision=precision)
-
-    def means_before(x, y):
-        x = (x - mean_x[:, jnp.newaxis]).astype(y.dtype)
-        return product(x, y).astype(wide) / x.shape[1]
-
-    def means_after(x, y):
-        return product(x, y, preferred_element_type=wide) / x.shape[1] - _outer(mean_x, mean_y)
-
-    on_cpu = means_before if x.dtype == jnp.bfloat16 else means_after
-    return jax.lax.platform_dependent(x, y, cpu=on_cpu, default=means_after)
+    products = jnp.einsum("gpk,gpc->gkc", x, y, preferred_element_type=wide, precision=precision)
+    return products / x.shape[1]
 
 
 def _outer(x, y):
