@@ -26,9 +26,10 @@ small products are computed in full float32. ``S - m m^T`` cancels where the mea
 with 100 standard deviations the variance is good to a percent or two. Behind a ReLU it is a few.
 
 On a CPU a product of bfloat16 has a result in bfloat16, or is computed slowly, in float32. S is,
-for it cancels. For Q the mean is taken from x before the product, ``Q - m mean(g)^T = mean((x - m)
-g^T)``, so that it is rounded only as the gradients of all other convolutions are there. (That shows where the
-kernel has differences of channels that are nearly the same: then dscale is good to some percent.)
+for it cancels. For Q the mean is taken from x before the product,
+``Q - m mean(g)^T = mean((x - m) g^T)``, so that it is rounded only as the gradients of all other
+convolutions are there. (It shows where the kernel takes differences of channels that are nearly the
+same: then dscale is good to some percent.)
 """
 
 from functools import partial
