@@ -59,11 +59,13 @@ def test_max_pool_ignores_the_border(height, width):
     ("height", "width", "valid"),
     [(6, 8, False), (7, 9, False), (1, 1, False), (6, 7, True), (9, 8, True), (3, 3, True)],
 )
-def test_max_pool_gives_the_gradient_to_the_first_maximum(height, width, valid):
+@pytest.mark.parametrize(("batch", "dtype"), [(2, "float32"), (1, "float32"), (1, "bfloat16")])
+def test_max_pool_gives_the_gradient_to_the_first_maximum(height, width, valid, batch, dtype):
     # Few different values, so that most windows have more than one maximum.
-    x = np.random.default_rng(7).integers(-3, 1, (2, height, width, 3)).astype(np.float32)
+    x = np.random.default_rng(7).integers(-3, 1, (batch, height, width, 3)).astype(np.float32)
     rows, columns = ((side - 1) // 2 if valid else (side + 1) // 2 for side in (height, width))
-    dy = np.random.default_rng(8).normal(size=(2, rows, columns, 3))
+    dy = np.random.default_rng(8).normal(size=(batch, rows, columns, 3))
+    dy = np.asarray(jnp.asarray(dy, dtype), np.float64)
     y, expected = np.zeros(dy.shape), np.zeros(x.shape)
     for b, i, j, c in np.ndindex(dy.shape):
         first = [2 * k if valid else 2 * k - 1 for k in (i, j)]
@@ -72,9 +74,12 @@ def test_max_pool_gives_the_gradient_to_the_first_maximum(height, width, valid):
         row, column = np.unravel_index(window.argmax(), window.shape)
         y[b, i, j, c] = window.max()
         expected[b, top + row, left + column, c] += dy[b, i, j, c]
-    actual, pull_back = jax.vjp(partial(max_pool, valid=valid), jnp.array(x))
-    np.testing.assert_array_equal(actual, y)
-    np.testing.assert_allclose(pull_back(jnp.asarray(dy, jnp.float32))[0], expected, atol=1e-6)
+    actual, pull_back = jax.vjp(partial(max_pool, valid=valid), jnp.asarray(x, dtype))
+    np.testing.assert_array_equal(np.asarray(actual, np.float32), y)
+    (dx,) = pull_back(jnp.asarray(dy, dtype))
+    # Up to four windows give to a pixel.
+    rounding = 4 * float(jnp.finfo(dtype).eps) * np.abs(dy).max()
+    np.testing.assert_allclose(np.asarray(dx, np.float64), expected, atol=rounding)
 
 
 def test_the_gradient_of_max_pool_adds_up_in_one_order():
