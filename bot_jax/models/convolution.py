@@ -13,8 +13,9 @@ for most else; so there
                                          `_gradient_of_w_as_products`
     gradient of w, few channels          XLA's own: forward, with images as channels
 
-The results are equal but for the order of summation, and for half types in the third row: there
-the slices are added up in the half type. `bot_jax/compiler_options.py` turns the libraries on.
+The results are equal but for the order of summation, and for half types in the gradients of x
+that are those of a product: there the slices are added up in the half type.
+`bot_jax/compiler_options.py` turns the libraries on.
 """
 
 from functools import partial
