@@ -161,11 +161,11 @@ def run(first: int, files: list[bytes], found: dict) -> None:
     source = SimpleNamespace(read=None)
     draws = tf.constant(np.random.default_rng(first).random(crop.WINDOW_DRAWS, np.float32))
 
-    def choose_window(height, width, draws):
+    def choose_windows(height, width, draws):
         crop_options = {"area": (0.08, 1.0), "aspect_ratio": (3 / 4, 4 / 3), "image_size": SIZE}
-        return crop.sample_window(height, width, draws, flavor="paper", **crop_options)
+        return crop.sample_windows(height, width, draws, flavor="paper", **crop_options)
 
-    def finish(window, draws):
+    def finish(window):
         return crop.resize(window, SIZE, interpolation="bilinear", antialias=False)
 
     @as_written
@@ -173,12 +173,13 @@ def run(first: int, files: list[bytes], found: dict) -> None:
         samples["index"] = tf.ensure_shape(samples["index"], [BATCH])
         all_draws = tf.tile(draws[tf.newaxis], [BATCH, 1])
         return load.load_batch(
-            samples, all_draws, source, choose_window, finish, image_size=SIZE, **options
+            samples, all_draws, source, choose_windows, finish, image_size=SIZE, **options
         )
 
     def view(image, sample_id):
-        window = decode.cut(image, choose_window(*image.shape[:2], draws))
-        return finish(window, draws)
+        size = tf.constant(image.shape[:2])[tf.newaxis]
+        windows = choose_windows(size[:, 0], size[:, 1], draws[tf.newaxis])
+        return finish(decode.cut(image, windows[0]))
 
     numbers = np.arange(first, first + len(files))
     samples = {"index": numbers, "sample_id": numbers, "label": np.full(len(files), 7, np.int32)}

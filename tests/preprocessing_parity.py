@@ -20,7 +20,8 @@ from torchvision.transforms import v2
 
 from bot_jax.classifier import load_classifier
 from bot_jax.data.crop import resize_and_center_crop
-from bot_jax.data.decode import decode_window, whole_image
+from bot_jax.data.decode import decode_window, image_size
+from bot_jax.data.tensorflow_cpu import tf
 
 SIZES = ((224, 256), (64, 74))  # of the model's input, of the shorter side before the crop
 MODES = {
@@ -30,7 +31,8 @@ MODES = {
 
 
 def decoded_here(encoded):
-    return decode_window(encoded, whole_image, apply_exif_orientation=False).numpy()
+    size = image_size(encoded, apply_exif_orientation=False)
+    return decode_window(encoded, tf.concat([[0, 0], size], 0)).numpy()
 
 
 def here(image, size, side, *, interpolation, antialias):

@@ -17,20 +17,16 @@ def sample_windows(count, flavor, height, width, area, aspect_ratio):
     """int [count, 4]: windows of the same numbers every time."""
     draws = np.random.default_rng(7).random((count, crop.WINDOW_DRAWS), np.float32)
 
-    def sample(draws_of_one):
-        return crop.sample_window(
-            tf.constant(height),
-            tf.constant(width),
-            draws_of_one,
-            flavor=flavor,
-            area=area,
-            aspect_ratio=aspect_ratio,
-            image_size=32,
-        )
-
-    dataset = tf.data.Dataset.from_tensor_slices(draws).map(sample, num_parallel_calls=2)
-    dataset = dataset.batch(count)
-    return dataset.get_single_element().numpy()
+    windows = crop.sample_windows(
+        tf.fill([count], height),
+        tf.fill([count], width),
+        draws,
+        flavor=flavor,
+        area=area,
+        aspect_ratio=aspect_ratio,
+        image_size=32,
+    )
+    return windows.numpy()
 
 
 def simulate_windows(count, flavor, height, width, area, aspect_ratio):

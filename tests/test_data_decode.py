@@ -16,15 +16,18 @@ IMAGE = smooth_image(HEIGHT, WIDTH)
 def tensor_function(apply_exif_orientation, window, max_pixels=decode.MAX_PIXELS):
     """bytes -> (image, reason) with TensorFlow, and with Pillow where that fails."""
 
-    def choose_window(height, width):
-        return decode.whole_image(height, width) if window is None else tf.constant(window)
+    def choose_window(size):
+        return (0, 0, *size) if window is None else window
 
     signature = [tf.TensorSpec([], tf.string)]
     options = {"apply_exif_orientation": apply_exif_orientation, "max_pixels": max_pixels}
 
     @tf.function(input_signature=signature)
     def quick(encoded):
-        return decode.decode_window(encoded, choose_window, **options)
+        size = decode.image_size(encoded, **options)
+        own = tf.concat([[0, 0], size], 0) if window is None else tf.constant(window)
+        with tf.control_dependencies([size]):
+            return decode.decode_window(encoded, own)
 
     def call(encoded):
         try:
@@ -33,7 +36,7 @@ def tensor_function(apply_exif_orientation, window, max_pixels=decode.MAX_PIXELS
             image, reason = decode.decode_with_pillow(encoded, **options)
             if reason:
                 return None, reason
-            return np.asarray(decode.cut(image, choose_window(*image.shape[:2]))), ""
+            return np.asarray(decode.cut(image, choose_window(image.shape[:2]))), ""
 
     return call
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_helpers import encode, pillow_rgb, smooth_image
 
-from bot_jax.data import decode, load
+from bot_jax.data import crop, load
 from bot_jax.data.folder import from_files
 from bot_jax.data.tensorflow_cpu import tf
 
@@ -43,8 +43,8 @@ def load_all(files, index, is_stream=False):
             samples,
             tf.zeros([len(index), 0]),
             source,
-            lambda height, width, draws: decode.whole_image(height, width),
-            lambda image, draws: tf.ensure_shape(image, [SIZE, SIZE, 3]),
+            lambda height, width, draws: crop.whole_images(height, width),
+            lambda image: tf.ensure_shape(image, [SIZE, SIZE, 3]),
             image_size=SIZE,
             apply_exif_orientation=False,
         )

@@ -14,8 +14,8 @@ ATTEMPTS = 10
 WINDOW_DRAWS = 5 * ATTEMPTS  # random numbers that `sample_window` wants
 
 
-def sample_window(height, width, draws, *, flavor, area, aspect_ratio, image_size):
-    """Window of a random resized crop.
+def sample_windows(height, width, draws, *, flavor, area, aspect_ratio, image_size):
+    """Windows of random resized crops of n images.
 
     Ten candidates are drawn at once and the first that fits into the image is taken. Each has a
     fraction of the image's area drawn from U(area), an aspect ratio r = width / height, and a
@@ -28,18 +28,24 @@ def sample_window(height, width, draws, *, flavor, area, aspect_ratio, image_siz
         a smaller image. (The authors' released code.)
 
     Args:
-      height, width: int32 scalars, pixels.
-      draws: float32 [WINDOW_DRAWS], uniform in [0, 1).
+      height, width: int32 [n], pixels.
+      draws: float32 [n, WINDOW_DRAWS], uniform in [0, 1).
       flavor: "paper" or "gluoncv".
       area: (low, high), fractions of the image's area; the paper's are (0.08, 1).
       aspect_ratio: (low, high), width / height; the paper's are (3/4, 4/3).
       image_size: pixels of the model's input.
 
     Returns:
-      int32 [4].
+      int32 [n, 4].
     """
+    if flavor == "paper":
+        fallback = _central_windows_within(height, width, aspect_ratio)
+    else:
+        side = tf.minimum(image_size, tf.minimum(height, width))
+        fallback = tf.stack([(height - side) // 2, (width - side) // 2, side, side], axis=1)
+    height, width = height[:, tf.newaxis], width[:, tf.newaxis]
     height_f, width_f = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    draws = tf.reshape(draws, [5, ATTEMPTS])
+    draws = tf.unstack(tf.reshape(draws, [-1, 5, ATTEMPTS]), axis=1)
     candidate_area = height_f * width_f * _between(draws[0], area)
     if flavor == "paper":
         ratio = tf.exp(_between(draws[1], [math.log(r) for r in aspect_ratio]))
@@ -56,14 +62,16 @@ def sample_window(height, width, draws, *, flavor, area, aspect_ratio, image_siz
             box_height,
             box_width,
         ],
-        axis=1,
+        axis=2,
     )
-    if flavor == "paper":
-        fallback = _central_window_within(height, width, aspect_ratio)
-    else:
-        side = tf.minimum(image_size, tf.minimum(height, width))
-        fallback = tf.stack([(height - side) // 2, (width - side) // 2, side, side])
-    return tf.where(tf.reduce_any(fits), candidates[tf.argmax(fits)], fallback)
+    first = tf.gather(candidates, tf.argmax(fits, axis=1), batch_dims=1)
+    return tf.where(tf.reduce_any(fits, axis=1, keepdims=True), first, fallback)
+
+
+def whole_images(height, width):
+    """The windows, int32 [n, 4], that are all of n images."""
+    nothing = tf.zeros_like(height)
+    return tf.stack([nothing, nothing, height, width], axis=1)
 
 
 def _between(uniform, limits):
@@ -77,8 +85,8 @@ def _offset(uniform, room):
     return tf.minimum(drawn, room)
 
 
-def _central_window_within(height, width, aspect_ratio):
-    """Largest central window whose width / height lies within `aspect_ratio`."""
+def _central_windows_within(height, width, aspect_ratio):
+    """Largest central windows, int32 [n, 4], whose width / height lies within `aspect_ratio`."""
     low, high = aspect_ratio
     height_f, width_f = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     box_height = tf.minimum(height, tf.cast(tf.round(width_f / low), tf.int32))
@@ -86,7 +94,7 @@ def _central_window_within(height, width, aspect_ratio):
     # The image one pixel wide or high still has a window of one pixel.
     box_height, box_width = tf.maximum(box_height, 1), tf.maximum(box_width, 1)
     top, left = (height - box_height) // 2, (width - box_width) // 2
-    return tf.stack([top, left, box_height, box_width])
+    return tf.stack([top, left, box_height, box_width], axis=1)
 
 
 def resize(image, image_size: int, *, interpolation: str, antialias: bool):

@@ -41,15 +41,15 @@ def has(encoded, position, magic: bytes):
 
 
 def check_jpeg(encoded, max_pixels: int):
-    """int32 [3], height, width and channels; fails for what `decode.py` must not decode."""
+    """Height and width, int32 [2]; fails for what `decode.py` must not decode."""
     with tf.control_dependencies([_check_count(encoded, b"\xff\xda", MAX_SCANS)]):
         shape = tf.io.extract_jpeg_shape(encoded)
     with tf.control_dependencies([_check_size(shape[0], shape[1], max_pixels)]):
-        return tf.identity(shape)
+        return shape[:2]
 
 
 def check_png(encoded, max_pixels: int):
-    """The file; fails for what `decode.py` must not decode."""
+    """Height and width, int32 [2]; fails for what `decode.py` must not decode."""
     # Width and height are big-endian integers.
     size = tf.io.decode_raw(_part(encoded, 16, 8), tf.int32, little_endian=False)
     checks = [
@@ -59,11 +59,11 @@ def check_png(encoded, max_pixels: int):
         _check_count(encoded, b"iTXt", _MAX_TEXTS),
     ]
     with tf.control_dependencies(checks):
-        return tf.identity(encoded)
+        return size[::-1]
 
 
 def check_webp(encoded, max_pixels: int):
-    """The file; fails for what `decode.py` must not decode, and for an animation."""
+    """Height and width, int32 [2]; fails for what `decode.py` must not decode, an animation too."""
     head = tf.io.decode_raw(_part(encoded, 20, 10), tf.uint8)
     head = tf.unstack(tf.cast(tf.ensure_shape(head, [10]), tf.int64))
     kinds = [has(encoded, 12, kind) for kind in _WEBP]
@@ -79,7 +79,7 @@ def check_webp(encoded, max_pixels: int):
         _check_size(height, width, max_pixels),
     ]
     with tf.control_dependencies(checks):
-        return tf.identity(encoded)
+        return tf.cast(tf.stack([height, width]), tf.int32)
 
 
 def _webp_sizes(head):

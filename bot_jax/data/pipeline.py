@@ -70,8 +70,8 @@ def train_batches(
     def draw(sample_ids):
         return host_uniforms(seed, Purpose.CROP, sample_ids, crop.WINDOW_DRAWS)
 
-    def choose_window(height, width, draws):
-        return crop.sample_window(
+    def choose_windows(height, width, draws):
+        return crop.sample_windows(
             height,
             width,
             draws,
@@ -81,8 +81,7 @@ def train_batches(
             image_size=config_data.image_size,
         )
 
-    def finish(window, draws):
-        del draws
+    def finish(window):
         return crop.resize(
             window,
             config_data.image_size,
@@ -90,7 +89,7 @@ def train_batches(
             antialias=config_data.antialias,
         )
 
-    return _batches(samples, source, config_data, len(rows), draw, choose_window, finish, service)
+    return _batches(samples, source, config_data, len(rows), draw, choose_windows, finish, service)
 
 
 def eval_batches(
@@ -117,12 +116,11 @@ def _center_crop(config_data):
     def draw(sample_ids):
         return tf.zeros([tf.shape(sample_ids)[0], 0])
 
-    def choose_window(height, width, draws):
+    def choose_windows(height, width, draws):
         del draws
-        return decode.whole_image(height, width)
+        return crop.whole_images(height, width)
 
-    def finish(image, draws):
-        del draws
+    def finish(image):
         return crop.resize_and_center_crop(
             image,
             config_data.image_size,
@@ -131,10 +129,10 @@ def _center_crop(config_data):
             antialias=config_data.antialias,
         )
 
-    return draw, choose_window, finish
+    return draw, choose_windows, finish
 
 
-def _batches(samples, source, config_data, num_rows, draw, choose_window, finish, service=""):
+def _batches(samples, source, config_data, num_rows, draw, choose_windows, finish, service=""):
     """Loads the samples in batches of `num_rows`; reports or refuses unreadable images."""
     options = {
         "apply_exif_orientation": config_data.apply_exif_orientation,
@@ -147,7 +145,7 @@ def _batches(samples, source, config_data, num_rows, draw, choose_window, finish
     def load(batch):
         draws = draw(batch["sample_id"])
         return load_batch(
-            batch, draws, source, choose_window, finish, image_size=image_size, **options
+            batch, draws, source, choose_windows, finish, image_size=image_size, **options
         )
 
     @tf.function(
@@ -155,9 +153,9 @@ def _batches(samples, source, config_data, num_rows, draw, choose_window, finish
         autograph=False,
     )
     def view(image, sample_id):
-        shape, draws = tf.shape(image), draw(sample_id[tf.newaxis])[0]
-        window = decode.cut(image, choose_window(shape[0], shape[1], draws))
-        return finish(window, draws)
+        shape = tf.shape(image)[tf.newaxis]
+        windows = choose_windows(shape[:, 0], shape[:, 1], draw(sample_id[tf.newaxis]))
+        return finish(decode.cut(image, windows[0]))
 
     batches = samples.batch(num_rows, drop_remainder=True)
     if service:
