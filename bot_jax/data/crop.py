@@ -11,7 +11,9 @@ import math
 from bot_jax.data.tensorflow_cpu import tf
 
 ATTEMPTS = 10
-WINDOW_DRAWS = 5 * ATTEMPTS  # random numbers that `sample_window` wants
+WINDOW_DRAWS = 5 * ATTEMPTS  # random numbers that `sample_windows` wants
+# Pixels of a small window, in pixels of the result.
+_SMALL = 3
 
 
 def sample_windows(height, width, draws, *, flavor, area, aspect_ratio, image_size):
@@ -104,10 +106,18 @@ def resize(image, image_size: int, *, interpolation: str, antialias: bool):
     (bilinear) or 4x4 (bicubic) input pixels, as OpenCV does; with it, at all that it covers, as
     Pillow does.
     """
-    resized = tf.image.resize(
-        image, (image_size, image_size), method=interpolation, antialias=antialias
-    )
-    return _to_uint8(resized, interpolation)
+
+    def resized(image):
+        size = (image_size, image_size)
+        return tf.image.resize(image, size, method=interpolation, antialias=antialias)
+
+    if interpolation != "bilinear" or antialias:
+        return _to_uint8(resized(image), interpolation)
+    # TensorFlow is faster with floats, and has the same results, but to make floats of a large
+    # window takes longer than that saves.
+    is_small = tf.size(image) <= 3 * _SMALL * image_size**2
+    image = tf.cond(is_small, lambda: resized(tf.cast(image, tf.float32)), lambda: resized(image))
+    return _to_uint8(image, interpolation)
 
 
 def default_eval_resize(image_size: int) -> int:
