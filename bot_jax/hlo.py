@@ -57,6 +57,8 @@ class Kernel:
       flops: of convolutions and matrix products, each time.
       dtype: of the first operand, such as "bf16".
       source: the operation in JAX that it comes from.
+      meanwhile: of a collective that runs beside other kernels: the names of those between its
+        start and where its result is waited for.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Kernel:
     flops: int
     dtype: str
     source: str
+    meanwhile: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +97,7 @@ def read_kernels(text: str) -> list[Kernel]:
     computations, entry = _computations(text)
     if entry is None:
         raise ValueError("This is not the text of an HLO module: it has no ENTRY.")
-    return list(_kernels(computations, entry, 1))
+    return _kernels(computations, entry, 1)
 
 
 def _computations(text):
@@ -150,28 +153,42 @@ def _bytes(dtype, shape):
     return -(-math.prod(shape) * _bits(dtype) // 8)
 
 
-def _kernels(computations, name, times) -> Iterator[Kernel]:
+def _kernels(computations, name, times) -> list[Kernel]:
     instructions = computations[name]
-    for instruction in instructions.values():
-        called = [c for c in _CALLED.findall(instruction.rest) if c in computations]
-        match instruction.opcode:
-            case opcode if opcode in _NOTHING:
-                pass
-            case "while":
-                trips = _TRIPS.search(instruction.rest)
-                for inner in called:
-                    yield from _kernels(computations, inner, times * int(trips[1] if trips else 1))
-            case "call" | "async-start":
-                for inner in called:
-                    yield from _kernels(computations, inner, times)
-            case "conditional":
-                # One of the branches runs: the one with the most bytes is as good a guess as any.
-                names = re.search(r"branch_computations=\{([^}]*)\}", instruction.rest)
-                names = _NAME.findall(names[1]) if names else called
-                branches = [list(_kernels(computations, inner, times)) for inner in names]
-                yield from max(branches, key=lambda ks: sum(k.bytes for k in ks), default=())
-            case _:
-                yield _kernel(instruction, instructions, computations, called, times)
+    kernels: list[Kernel] = []
+    under_way: dict[str, int] = {}  # collectives that were started -> their place in `kernels`
+    for one in instructions.values():
+        if one.opcode.endswith("-done") and one.operands[0] in under_way:
+            place = under_way.pop(one.operands[0])
+            meanwhile = tuple(kernel.name for kernel in kernels[place + 1 :])
+            kernels[place] = dataclasses.replace(kernels[place], meanwhile=meanwhile)
+        own = list(_kernels_of(one, instructions, computations, times))
+        if one.opcode.endswith("-start") and own and own[0].kind == "collective":
+            under_way[one.name] = len(kernels)
+        kernels += own
+    return kernels
+
+
+def _kernels_of(instruction, instructions, computations, times) -> Iterator[Kernel]:
+    called = [c for c in _CALLED.findall(instruction.rest) if c in computations]
+    match instruction.opcode:
+        case opcode if opcode in _NOTHING:
+            pass
+        case "while":
+            trips = _TRIPS.search(instruction.rest)
+            for inner in called:
+                yield from _kernels(computations, inner, times * int(trips[1] if trips else 1))
+        case "call" | "async-start":
+            for inner in called:
+                yield from _kernels(computations, inner, times)
+        case "conditional":
+            # One of the branches runs: the one with the most bytes is as good a guess as any.
+            names = re.search(r"branch_computations=\{([^}]*)\}", instruction.rest)
+            names = _NAME.findall(names[1]) if names else called
+            branches = [_kernels(computations, inner, times) for inner in names]
+            yield from max(branches, key=lambda ks: sum(k.bytes for k in ks), default=())
+        case _:
+            yield _kernel(instruction, instructions, computations, called, times)
 
 
 def _kernel(instruction, instructions, computations, called, times):

@@ -1,6 +1,6 @@
 import lzma
-from pathlib import Path
 
+import make_gpu_hlo
 import pytest
 
 from bot_jax.hlo import read_kernels
@@ -77,10 +77,10 @@ ENTRY %main (x: bf16[2,4,4,3], w: bf16[8,3,3,3], m: f32[8], a: f32[16,8], b: f32
   %pixel = f32[1,1,1,8]{3,2,1,0} fusion(%relu), kind=kLoop, calls=%fused_slice
   %dw = (bf16[8,3,3,3]{3,2,1,0}, u8[0]{0}) custom-call(%x, %relu), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardFilter"
   %dx = (bf16[2,4,4,3]{3,2,1,0}, u8[0]{0}) custom-call(%relu, %w), window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardInput"
+  %reduced = (f32[16,8]{1,0}, f32[8]{0}) all-reduce-start(%a, %m), replica_groups={{0,1}}, to_apply=%region_sum
   %gemm = (f32[16,10]{1,0}, s8[64]{0}) custom-call(%a, %b), custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}
   %start = (s32[], f32[10,8]{1,0}, f32[8]{0}) tuple(%m, %b, %m)
   %loop = (s32[], f32[10,8]{1,0}, f32[8]{0}) while(%start), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"7"}}
-  %reduced = (f32[16,8]{1,0}, f32[8]{0}) all-reduce-start(%a, %m), replica_groups={{0,1}}, to_apply=%region_sum
   %done = (f32[16,8]{1,0}, f32[8]{0}) all-reduce-done(%reduced)
   ROOT %copy = f32[16,8]{0,1} copy(%a)
 }
@@ -98,7 +98,7 @@ def kernels():
 
 def test_every_kernel_is_found_once_and_bookkeeping_is_not(kernels):
     assert list(kernels) == (
-        ["conv", "relu", "sums", "pixel", "dw", "dx", "gemm", "update", "reduced", "copy"]
+        ["conv", "relu", "sums", "pixel", "dw", "dx", "reduced", "gemm", "update", "copy"]
     )
 
 
@@ -141,6 +141,17 @@ def test_times_dtype_and_source(kernels):
     assert kernels["conv"].source == "jit(step)/conv1/conv"
 
 
+def test_what_is_scheduled_beside_a_collective(kernels):
+    # The result is waited for behind the loop.
+    assert kernels["reduced"].meanwhile == ("gemm", "update")
+    assert {k.meanwhile for k in kernels.values() if k.kind != "collective"} == {()}
+
+
+def test_a_collective_that_is_waited_for_at_once():
+    text = MODULE.replace("all-reduce-start", "all-reduce").replace("all-reduce-done", "copy")
+    assert next(k for k in read_kernels(text) if k.name == "reduced").meanwhile == ()
+
+
 def test_a_text_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         read_kernels("HloModule nothing")
@@ -149,8 +160,7 @@ def test_a_text_without_an_entry_is_refused():
 @pytest.fixture(scope="module")
 def real_kernels():
     """Those of a real program for two GPUs, which tests/make_gpu_hlo.py has made."""
-    text = lzma.decompress(Path(__file__).with_name("gpu_step.hlo.xz").read_bytes()).decode()
-    return read_kernels(text)
+    return read_kernels(lzma.decompress(make_gpu_hlo.SMALL.read_bytes()).decode())
 
 
 # ResNet-20 with 8, 16 and 32 channels, 32 images of 32x32 pixels on each device.

@@ -1,13 +1,17 @@
+import argparse
 import importlib.util
 import json
+import lzma
 import math
 
+import make_gpu_hlo
 import pytest
 
 from bot_jax import gpu_step, plan
 from bot_jax.config import load_config
+from bot_jax.data.source import Source
 from bot_jax.gpus import GPUS
-from bot_jax.hlo import Kernel
+from bot_jax.hlo import Kernel, read_kernels
 
 H100 = GPUS["h100"]
 
@@ -42,8 +46,31 @@ def test_peak_rates():
 
 def test_a_ring_moves_most_bytes_twice():
     kernels = [kernel("collective", 450_000_000, times=2), kernel("element-wise", 10**12)]
-    assert plan.link_seconds(kernels, H100, 8) == pytest.approx(2 * 7 / 8 * 2e-3)
-    assert plan.link_seconds(kernels, H100, 1) == 0
+    shared = plan.collectives(kernels, H100, 8)
+    assert (shared["collectives"], shared["collective_bytes"]) == (2, 900_000_000)
+    assert shared["collective_seconds"] == pytest.approx(2 * 7 / 8 * 2e-3)
+    assert shared["collective_exposed_seconds"] == shared["collective_seconds"]
+    assert plan.collectives(kernels, H100, 1)["collective_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "exposed"),
+    [
+        ((), 7e-4),
+        (("short",), 6e-4),
+        (("short", "long"), 0),
+        (("other collective",), 7e-4),
+    ],
+)
+def test_what_of_a_collective_is_behind_other_kernels(meanwhile, exposed):
+    kernels = [
+        Kernel("sum", "collective", 1, 180_000_000, 0, "f32", "", meanwhile),  # 0.7 ms
+        Kernel("short", "element-wise", 1, 335_000_000, 0, "f32", ""),  # 0.1 ms
+        Kernel("long", "convolution", 1, 10, 989 * 10**9, "bf16", ""),  # 1 ms
+        Kernel("other collective", "collective", 1, 0, 0, "f32", ""),
+    ]
+    shared = plan.collectives(kernels, H100, 8)
+    assert shared["collective_exposed_seconds"] == pytest.approx(exposed, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +100,60 @@ def test_only_whole_multiples_of_the_unit_are_compiled():
         return gpu_step.Plan(batch_size, 0, 0, 0, 10 * batch_size, [])
 
     assert gpu_step.largest_batch(plan_of, plan_of(160), 32, 2000, 10**6) == 192
+
+
+@pytest.fixture(scope="module")
+def eight_gpus():
+    """A step of ResNet-50-D in bfloat16, 8 x 256 images, as XLA compiled it (make_gpu_hlo.py)."""
+    text = lzma.decompress(make_gpu_hlo.LARGE.read_bytes()).decode()
+    return gpu_step.Plan(2048, 10**9, 2 * 10**9, 3 * 10**9, 6 * 10**9, read_kernels(text))
+
+
+# ResNet-50-D: parameters, and channels of batch norms: the stem's, those of the blocks (each of
+# stage i has two of 64 * 2**i and one four times as wide) and those of the four shortcuts.
+PARAMETERS = 25_576_264
+WIDE = [256 * 2**i for i in range(4)]
+CHANNELS = 32 + 32 + 64 + sum(n * w * 3 // 2 for n, w in zip((3, 4, 6, 3), WIDE, strict=True))
+CHANNELS += sum(WIDE)
+GIGA_MACS = 4.329
+
+
+def test_eight_gpus_share_gradients_and_statistics_in_four_collectives(eight_gpus):
+    shared = plan.collectives(eight_gpus.kernels, H100, 8)
+    assert shared["collectives"] <= 4
+    # Beside gradients: mean and variance of each channel, and the sums of the metrics. What a block
+    # and its shortcut add to their sum, their beta, has one gradient, which XLA sends once.
+    assert shared["collective_bytes"] == 4 * (PARAMETERS + 2 * CHANNELS + 3 - sum(WIDE))
+
+
+def test_collectives_run_beside_the_backward_pass(eight_gpus):
+    own = [k for k in eight_gpus.kernels if k.kind == "collective"]
+    gradients = {k.name for k in eight_gpus.kernels if k.kind == "convolution"}
+    assert sum(bool(gradients & set(k.meanwhile)) for k in own) >= len(own) - 1
+    shared = plan.collectives(eight_gpus.kernels, H100, 8)
+    assert shared["collective_exposed_seconds"] < 0.2 * shared["collective_seconds"]
+
+
+def test_the_report_of_a_real_program(eight_gpus, capsys):
+    config = load_config("configs/default.py", ["batch_size=2048", "precision.compute=bfloat16"])
+    source = Source("imagenet", 1_281_167, ("any",) * 1000, str, read=lambda index: None)
+    flags = argparse.Namespace(gpu="h100", devices=8, mode="train")
+    result = plan.report(config, flags, eight_gpus, source, 9000)
+    flops = sum(row["flops"] for row in result["kinds"])
+    # Forward and two gradients, and what projection.py computes instead of reading more.
+    assert 1 < flops / (256 * 2 * 3 * GIGA_MACS * 1e9) < 1.05
+    assert 300e6 < result["bytes_per_image"] < 400e6
+    seconds = sum(row["seconds"] for row in result["kinds"])
+    assert result["step_seconds"] == pytest.approx(seconds)
+    assert result["collectives"] <= 4
+    assert result["peak"] == 6 * 10**9
+    printed = capsys.readouterr().out
+    assert "6.00 GB, fits into the 63.71 GB that JAX takes" in printed
+    assert "9,000 examples on 8 device(s)" in printed
+    minutes, rest = divmod(round(120 * 1_281_167 / 2048 * seconds), 60)
+    assert f"120 epochs                             {minutes}:{rest:02}\n" in printed
+    pace = f"{2048 / seconds:,.0f} images/s"
+    assert pace in printed
 
 
 FLAGS = ["--config=configs/quickstart.py", "--gpu=h100"]
