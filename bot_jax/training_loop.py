@@ -85,6 +85,11 @@ class TrainingLoop:
         train_step = make_train_step(config, setup)
         constants = teacher_constants(setup)
         evaluation = None
+        if self.start < self.last_step:
+            # First of all: new weights are still being drawn, on the devices.
+            self.progress.line("Compiling the training step ...")
+            batch_like = parallel.train_batch_like(config.data.image_size, setup.layout)
+            lowered = train_step.lower(state, batch_like, *constants)
         feedback = jax.device_get(state.feedback)
         self.rate_scale = float(feedback.rate_scale)
         if stops_early(feedback, config):  # only the result was missing
@@ -94,10 +99,9 @@ class TrainingLoop:
             evaluation, state = self._evaluate(self.start, state)
             self._save(self.start, state, evaluation)
         if self.start < self.last_step:
-            self.progress.line("Compiling the training step ...")
+            # Not before: tracing is Python's work, as this is, but compiling is not.
             batches = start_early(self._device_batches())
-            batch_like = parallel.train_batch_like(config.data.image_size, setup.layout)
-            train_step.lower(state, batch_like, *constants).compile()
+            lowered.compile()
             self.start_up.finished("compilation")
         self.stopwatch.restart(self.start)
         for step in itertools.takewhile(self._goes_on_to, itertools.count(self.start + 1)):
