@@ -113,8 +113,16 @@ def main():
             continue
         print(f"{name}: {flags.steps:,} steps ...", flush=True)
         done = subprocess.run(
-            [sys.executable, __file__, "-", "--json=-", f"--steps={flags.steps}"]
-            + [f"--data={data}", "--run"],
+            [
+                sys.executable,
+                __file__,
+                "-",
+                "--json=-",
+                "--run",
+                f"--steps={flags.steps}",
+                "--data",
+                data,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             check=True,

@@ -8,6 +8,7 @@ ratio of times within a round.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -204,8 +205,17 @@ def _contestants(flags, scratch):
     return workers
 
 
+def _processor():
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
 def _machine():
-    cores = f"{os.cpu_count()} x {platform.processor() or platform.machine()}"
+    cores = f"{os.cpu_count()} x {_processor()}"
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, text=True, check=True).stdout
@@ -291,6 +301,7 @@ def main(arguments=None) -> int:
     if flags.json:
         names = ("part", "model", "image_size", "batch", "dtype", "units", "cold")
         work = {name: getattr(flags, name) for name in names}
+        work["machine"] = _machine()
         result = work | {"rows": rows, "rounds": seconds, "versions": _versions(flags.torch_python)}
         flags.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0

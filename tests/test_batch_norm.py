@@ -49,6 +49,27 @@ def test_batch_norm_in_training(groups):
     np.testing.assert_allclose(new["var"], 0.9 * old["var"] + 0.1 * var, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_batch_norm_of_one_pixel_is_its_bias(dtype):
+    x, variables = jnp.asarray(examples(batch=1)[:, :1, :1], dtype), batch_norm_variables(3)
+    stats, norm = variables["batch_stats"], BatchNorm(train=True, dtype=dtype)
+
+    def ours(params, x):
+        return norm.apply({"params": params, "batch_stats": stats}, x, mutable=["batch_stats"])
+
+    y, pull_back, updated = jax.vjp(ours, variables["params"], x, has_aux=True)
+    np.testing.assert_allclose(
+        y[0, 0, 0].astype(jnp.float32),
+        variables["params"]["bias"],
+        rtol=float(jnp.finfo(dtype).eps),
+    )
+    np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 * stats["var"], rtol=1e-6)
+    params, dx = pull_back(jnp.ones_like(y))
+    np.testing.assert_array_equal(params["bias"], np.ones(3))
+    np.testing.assert_array_equal(params["scale"], np.zeros(3))
+    np.testing.assert_array_equal(dx, np.zeros_like(dx))
+
+
 def test_batch_norm_groups_do_not_see_each_other():
     x, variables = examples(), batch_norm_variables(3)
     norm = BatchNorm(train=True, groups=BatchNormGroups(local=2))
@@ -200,10 +221,10 @@ def test_batch_norm_over_devices_equals_one_device(local, members, groups, proje
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("relu", [True, False])
-@pytest.mark.parametrize("groups", [1, 4])
-def test_batch_norm_gradient_equals_that_of_its_definition(dtype, relu, groups):
+@pytest.mark.parametrize(("batch", "groups"), [(8, 1), (8, 4), (1, 1), (3, 3)])
+def test_batch_norm_gradient_equals_that_of_its_definition(dtype, relu, batch, groups):
     """Against JAX's own derivative of the formula in float32, with the ReLU after it."""
-    x, variables = jnp.asarray(examples(), dtype), batch_norm_variables(3)
+    x, variables = jnp.asarray(examples(batch), dtype), batch_norm_variables(3)
     weights = jnp.asarray(np.random.default_rng(8).normal(size=x.shape), dtype)
     stats = variables["batch_stats"]
     norm = BatchNorm(train=True, relu=relu, dtype=dtype, groups=BatchNormGroups(local=groups))

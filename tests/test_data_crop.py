@@ -114,6 +114,29 @@ def test_window_is_a_function_of_the_seed():
     assert len(np.unique(first, axis=0)) == 50
 
 
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_window_does_not_depend_on_the_others_of_its_batch(flavor):
+    rng = np.random.default_rng(3)
+    height, width = rng.integers(1, 700, (2, 60)).astype(np.int32)
+    draws = rng.random((60, crop.WINDOW_DRAWS), np.float32)
+    options = {"area": (0.3, 1.0), "aspect_ratio": (3 / 4, 4 / 3), "image_size": 32}
+
+    def windows(rows):
+        of_rows = (height[rows], width[rows], draws[rows])
+        return crop.sample_windows(*of_rows, flavor=flavor, **options).numpy()
+
+    together = windows(slice(None))
+    assert np.all(together[:, :2] >= 0)
+    assert np.all(together[:, :2] + together[:, 2:] <= np.stack([height, width], 1))
+    for i in range(60):
+        np.testing.assert_array_equal(windows(slice(i, i + 1)), together[i : i + 1])
+
+
+def test_whole_images():
+    windows = crop.whole_images(tf.constant([3, 5]), tf.constant([4, 6]))
+    assert windows.numpy().tolist() == [[0, 0, 3, 4], [0, 0, 5, 6]]
+
+
 def interpolate(image, positions, kernel, support):
     """Resamples axis 0 of float [n, ...] at `positions` (pixel centres at integers)."""
     base = np.floor(positions).astype(int)
@@ -169,6 +192,17 @@ def test_resize_equals_pillow_or_the_formula(size, interpolation, antialias):
     expected = expected_resize(image, 24, 24, interpolation, antialias)
     assert np.abs(resized - expected).max() < 0.7
     assert np.abs(resized - expected).mean() < 0.3  # rounded, not cut off
+
+
+@pytest.mark.parametrize("size", [(24, 24), (41, 42), (42, 42), (1, 300), (5, 3)])
+def test_small_and_large_windows_have_the_same_pixels(size, monkeypatch):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3)).astype(np.uint8)
+
+    def resize(small):
+        monkeypatch.setattr(crop, "_SMALL", small)
+        return crop.resize(image, 24, interpolation="bilinear", antialias=False).numpy()
+
+    np.testing.assert_array_equal(resize(small=0), resize(small=10**6))
 
 
 @pytest.mark.parametrize("antialias", [False, True])

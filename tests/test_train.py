@@ -134,6 +134,41 @@ def test_nothing_but_batches_goes_to_the_device_while_training(config, tmp_path,
     assert result["step"] == len(waits) == 22
 
 
+def test_batches_are_on_the_device_before_they_are_needed(config, tmp_path, monkeypatch):
+    """And the first one of an evaluation is read before the last step before it."""
+    make_step, make_batches = training_loop.make_train_step, training_loop.device_batches
+    sent, sent_at_step, events = [], [], []
+
+    def counted(*arguments):
+        for batch in make_batches(*arguments):
+            sent.append(batch)
+            yield batch
+
+    def make(*arguments):
+        train_step = make_step(*arguments)
+
+        def step(state, batch):
+            assert all(isinstance(x, jax.Array) for x in batch.values())
+            sent_at_step.append(len(sent))
+            events.append(len(sent_at_step))
+            return train_step(state, batch)
+
+        step.lower = train_step.lower
+        return step
+
+    read = training_loop.RunEvaluation.read_early
+    monkeypatch.setattr(training_loop, "device_batches", counted)
+    monkeypatch.setattr(training_loop, "make_train_step", make)
+    monkeypatch.setattr(
+        training_loop.RunEvaluation, "read_early", lambda run: events.append("read") or read(run)
+    )
+    train.train(config, tmp_path)
+    steps = np.arange(1, 22 + 1)
+    np.testing.assert_array_equal(sent_at_step, np.minimum(steps + training_loop.AHEAD, 22))
+    # Evaluations come after steps 11 and 22.
+    assert events.index("read") == events.index(11 - training_loop.READ_EARLY + 1) + 1
+
+
 # At step 7 nothing else is due, at step 11 an evaluation.
 @pytest.mark.parametrize(("step", "number"), [(7, signal.SIGTERM), (11, signal.SIGINT)])
 def test_stop_and_resume_equals_no_stop(config, uninterrupted, tmp_path, monkeypatch, step, number):
