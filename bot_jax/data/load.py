@@ -17,6 +17,10 @@ from bot_jax.data.tensorflow_cpu import tf
 
 _PARALLEL = {"num_parallel_calls": os.cpu_count(), "deterministic": True}
 
+# Images whose windows are chosen at once: these are many small operations, which for one image take
+# a tenth of the time. Their files are in memory meanwhile, so they are not those of a whole batch.
+_TOGETHER = 16
+
 
 def load_batch(
     samples,
@@ -47,7 +51,7 @@ def load_batch(
       ``missing`` bool [b]. What is missing, and padding, is black and has label -1.
     """
 
-    def look(row, sample):
+    def look(row, sample, draws):
         if source.read:
             encoded, label = source.read(sample["index"])
         else:
@@ -55,20 +59,28 @@ def load_batch(
         size = decode.image_size(
             encoded, apply_exif_orientation=apply_exif_orientation, max_pixels=max_pixels
         )
-        return row, label, encoded, size
+        return row, label, encoded, size, draws
+
+    def choose(rows, labels, encoded, sizes, draws):
+        return rows, labels, encoded, choose_windows(sizes[:, 0], sizes[:, 1], draws)
 
     def load(row, label, encoded, window):
         return row, label, finish(decode.decode_window(encoded, window))
 
     num_rows = samples["index"].shape[0]
     shape = [num_rows, image_size, image_size, 3]
-    looked = tf.data.Dataset.from_tensor_slices((tf.range(num_rows), samples))
-    looked = looked.filter(lambda row, sample: sample["index"] >= 0)
-    rows, labels, encoded, sizes = _those_without_error(looked.map(look, **_PARALLEL), num_rows)
-    # Of all images at once: one by one, these small operations took a tenth of the time.
-    windows = choose_windows(sizes[:, 0], sizes[:, 1], tf.gather(draws, rows))
-    loaded = tf.data.Dataset.from_tensor_slices((rows, labels, encoded, windows))
-    rows, labels, images = _those_without_error(loaded.map(load, **_PARALLEL), num_rows)
+    looked = tf.data.Dataset.from_tensor_slices((tf.range(num_rows), samples, draws))
+    looked = looked.filter(lambda row, sample, draws: sample["index"] >= 0)
+    looked = looked.map(look, **_PARALLEL).ignore_errors(log_warning=False)
+    chosen = looked.batch(_TOGETHER).map(choose).unbatch()
+    loaded = chosen.map(load, **_PARALLEL).ignore_errors(log_warning=False).batch(num_rows)
+    nothing = (
+        tf.zeros([0], tf.int32),
+        tf.zeros([0], tf.int32),
+        tf.zeros([0, *shape[1:]], tf.uint8),
+    )
+    loaded = loaded.concatenate(tf.data.Dataset.from_tensors(nothing))
+    rows, labels, images = loaded.take(1).get_single_element()
 
     def fill_up():
         place = rows[:, tf.newaxis]
@@ -86,15 +98,6 @@ def load_batch(
         batch["encoded"] = tf.where(missing, samples["encoded"], b"")
         batch["encoded_label"] = samples["label"]
     return batch
-
-
-def _those_without_error(elements, at_most):
-    """The elements of a data set that did not fail, as tensors [k, ...]; k may be 0."""
-    nothing = tf.nest.map_structure(
-        lambda spec: tf.zeros([0, *spec.shape], spec.dtype), elements.element_spec
-    )
-    batches = elements.ignore_errors(log_warning=False).batch(at_most)
-    return batches.concatenate(tf.data.Dataset.from_tensors(nothing)).take(1).get_single_element()
 
 
 def repair(batch, source, view, *, apply_exif_orientation, max_pixels=MAX_PIXELS) -> dict[int, str]:
