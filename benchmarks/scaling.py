@@ -29,7 +29,7 @@ from pathlib import Path
 from bot_jax.errors import InputError
 from bot_jax.gpu_step import DEVICES_PER_MACHINE, gpu_devices, make_plan
 from bot_jax.gpus import GPUS
-from bot_jax.plan import by_kind
+from bot_jax.plan import by_kind, collectives
 
 # InfiniBand NDR: 400 Gbit/s in one direction, an adapter for each GPU.
 NETWORK = 50e9
@@ -64,13 +64,14 @@ def compiled(flags, devices: int, group_size: int = 32) -> dict:
     config.batch_size = flags.share * devices
     source = absent_source(config.data, config.data.train_split, None, None)
     plan = make_plan(config, "train", gpu_devices(flags.gpu, devices), source)
-    exchanged = [kernel for kernel in plan.kernels if kernel.kind == "collective"]
+    gpu = GPUS[flags.gpu]
+    exchanged = collectives(plan.kernels, gpu, min(devices, DEVICES_PER_MACHINE))
     return {
         "devices": devices,
         "group_size": group_size,
-        "number": sum(kernel.times for kernel in exchanged),
-        "bytes": sum(kernel.times * kernel.bytes for kernel in exchanged),
-        "seconds": sum(row["seconds"] for row in by_kind(plan.kernels, GPUS[flags.gpu])),
+        "number": exchanged["collectives"],
+        "bytes": exchanged["collective_bytes"],
+        "seconds": sum(row["seconds"] for row in by_kind(plan.kernels, gpu)),
     }
 
 

@@ -74,10 +74,12 @@ def run(steps: int, photographs: str) -> list[dict]:
     return rows
 
 
-def mean_megabytes(rows: list[dict], first: int, last: int) -> float:
-    """Of the rows from step `first` to before `last`."""
-    own = [row["bytes"] for row in rows if first <= row["step"] < last]
-    return sum(own) / len(own) / 1e6
+def tenths(rows: list[dict], steps: int) -> list[float]:
+    """Mean megabytes in each tenth of the run, by steps; NaN where no sample is in it."""
+    parts = [[] for _ in range(10)]
+    for row in rows:
+        parts[min(10 * row["step"] // steps, 9)].append(row["bytes"] / 1e6)
+    return [sum(own) / len(own) if own else float("nan") for own in parts]
 
 
 def plot(runs: dict[str, list[dict]], steps: int, file: Path) -> None:
@@ -107,36 +109,25 @@ def main():
     if flags.run:
         print(json.dumps(run(flags.steps, flags.data)))
         return
-    runs = json.loads(flags.json.read_text()) if flags.json.exists() else {}
+    work = {"steps": flags.steps, "data": flags.data}
+    found = json.loads(flags.json.read_text()) if flags.json.exists() else work | {"runs": {}}
+    if {name: found.get(name) for name in work} != work:
+        parser.error(f"{flags.json} is of other --steps or --data")
+    runs = found["runs"]
     for name, data in {"digits": "", "photographs": flags.data}.items():
         if name in runs or (name == "photographs" and not data):
             continue
         print(f"{name}: {flags.steps:,} steps ...", flush=True)
-        done = subprocess.run(
-            [
-                sys.executable,
-                __file__,
-                "-",
-                "--json=-",
-                "--run",
-                f"--steps={flags.steps}",
-                "--data",
-                data,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
+        command = [sys.executable, __file__, "-", "--json=-", "--run", f"--steps={flags.steps}"]
+        # What the run itself prints goes to the standard error, and so here.
+        done = subprocess.run([*command, f"--data={data}"], stdout=subprocess.PIPE, check=True)
         runs[name] = json.loads(done.stdout)
-        flags.json.write_text(json.dumps(runs) + "\n")
+        flags.json.write_text(json.dumps(found) + "\n")
     plot(runs, flags.steps, flags.picture)
     for name, rows in runs.items():
-        tenths = [
-            mean_megabytes(rows, i * flags.steps // 10, (i + 1) * flags.steps // 10)
-            for i in range(10)
-        ]
-        print(f"{name}: MB by tenths  " + "  ".join(f"{mean:,.0f}" for mean in tenths))
-        print(f"  from step {4 * flags.steps // 10:,} to the end {tenths[9] / tenths[4] - 1:+.1%}")
+        means = tenths(rows, flags.steps)
+        print(f"{name}: MB by tenths  " + "  ".join(f"{mean:,.0f}" for mean in means))
+        print(f"  last tenth beside the fifth: {means[9] / means[4] - 1:+.1%}")
 
 
 if __name__ == "__main__":

@@ -23,13 +23,11 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
 
-# Instructions that start nothing on the device.
+# Instructions that start nothing on the device, beside those that wait: "...-done".
 _NOTHING = frozenset(
     {
         *("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all"),
-        *("partition-id", "replica-id", "domain", "opt-barrier", "async-update", "async-done"),
-        *("copy-done", "all-reduce-done", "all-gather-done", "collective-permute-done"),
-        *("send-done", "recv-done"),
+        *("partition-id", "replica-id", "domain", "opt-barrier", "async-update"),
     }
 )
 _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -58,7 +56,7 @@ class Kernel:
       dtype: of the first operand, such as "bf16".
       source: the operation in JAX that it comes from.
       meanwhile: of a collective that runs beside other kernels: the names of those between its
-        start and where its result is waited for.
+        start and where its result is waited for. None where that is not found.
     """
 
     name: str
@@ -172,7 +170,7 @@ def _kernels(computations, name, times) -> list[Kernel]:
 def _kernels_of(instruction, instructions, computations, times) -> Iterator[Kernel]:
     called = [c for c in _CALLED.findall(instruction.rest) if c in computations]
     match instruction.opcode:
-        case opcode if opcode in _NOTHING:
+        case opcode if opcode in _NOTHING or opcode.endswith("-done"):
             pass
         case "while":
             trips = _TRIPS.search(instruction.rest)

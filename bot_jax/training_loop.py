@@ -85,15 +85,16 @@ class TrainingLoop:
         train_step = make_train_step(config, setup)
         constants = teacher_constants(setup)
         evaluation = None
+        # Of a checkpoint: the weights of a new run are still being drawn, and are not waited for.
+        if self.start and stops_early(jax.device_get(state.feedback), config):
+            self.last_step = self.start  # only the result was missing
         if self.start < self.last_step:
-            # First of all: new weights are still being drawn, on the devices.
+            # Before anything waits for the devices.
             self.progress.line("Compiling the training step ...")
             batch_like = parallel.train_batch_like(config.data.image_size, setup.layout)
             lowered = train_step.lower(state, batch_like, *constants)
         feedback = jax.device_get(state.feedback)
         self.rate_scale = float(feedback.rate_scale)
-        if stops_early(feedback, config):  # only the result was missing
-            self.last_step = self.start
         if self._evaluates(self.start) and feedback.evaluated_step < self.start:
             # A signal came before the evaluation that was due at this step.
             evaluation, state = self._evaluate(self.start, state)

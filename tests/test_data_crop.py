@@ -117,7 +117,7 @@ def test_window_is_a_function_of_the_seed():
 @pytest.mark.parametrize("flavor", FLAVORS)
 def test_a_window_does_not_depend_on_the_others_of_its_batch(flavor):
     rng = np.random.default_rng(3)
-    height, width = rng.integers(1, 700, (2, 60)).astype(np.int32)
+    height, width = rng.integers(1, 7000, (2, 60)).astype(np.int32)
     draws = rng.random((60, crop.WINDOW_DRAWS), np.float32)
     options = {"area": (0.3, 1.0), "aspect_ratio": (3 / 4, 4 / 3), "image_size": 32}
 
@@ -203,6 +203,8 @@ def test_small_and_large_windows_have_the_same_pixels(size, monkeypatch):
         return crop.resize(image, 24, interpolation="bilinear", antialias=False).numpy()
 
     np.testing.assert_array_equal(resize(small=0), resize(small=10**6))
+    of_bytes, of_floats = (tf.image.resize(x, (24, 24)) for x in (image, image.astype(np.float32)))
+    np.testing.assert_array_equal(of_bytes, of_floats)  # not only when they are rounded
 
 
 @pytest.mark.parametrize("antialias", [False, True])

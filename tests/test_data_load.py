@@ -71,8 +71,10 @@ def test_a_batch_of_any_formats(files, is_stream):
     assert reasons == {}
 
 
+@pytest.mark.parametrize("together", [2, 16])
 @pytest.mark.parametrize("is_stream", [False, True])
-def test_unreadable_files_stay_alone(files, is_stream):
+def test_unreadable_files_stay_alone(files, is_stream, together, monkeypatch):
+    monkeypatch.setattr(load, "_TOGETHER", together)
     index = [0, 1, 2, 3, 4, 5, 5]
     good, _ = load_all(files, index, is_stream)
     files[1].write_bytes(files[1].read_bytes()[:-40])

@@ -83,8 +83,11 @@ def test_an_example_looks_different_in_each_epoch(batches):
     assert all(len(set(images)) == len(images) for images in views.values())
 
 
-@pytest.mark.parametrize("threads", [1, 8])
-def test_resuming_sharing_and_threads_change_no_pixel(photos, batches, monkeypatch, threads):
+@pytest.mark.parametrize(("threads", "together"), [(1, 1), (8, 16), (8, 3)])
+def test_resuming_sharing_and_threads_change_no_pixel(
+    photos, batches, monkeypatch, threads, together
+):
+    monkeypatch.setattr(load, "_TOGETHER", together)
     monkeypatch.setattr(load, "_PARALLEL", {"num_parallel_calls": threads, "deterministic": True})
     resumed = train(config_of(photos), 4, start_step=5, rows=[1, 3])
     for part, whole in zip(resumed, batches[5:], strict=True):

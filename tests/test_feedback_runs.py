@@ -149,6 +149,7 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_early_end(
     (tmp_path / "result.json").unlink()
     monkeypatch.setattr(training_loop.TrainingLoop, "_device_batches", killed)
     assert_same_run(config, tmp_path, stopped, train.train(config, tmp_path))
+    assert "Compiling" not in capsys.readouterr().out
 
 
 def test_a_signal_in_the_evaluation_of_the_best_weights(

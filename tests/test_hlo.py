@@ -147,6 +147,16 @@ def test_what_is_scheduled_beside_a_collective(kernels):
     assert {k.meanwhile for k in kernels.values() if k.kind != "collective"} == {()}
 
 
+def test_waiting_is_no_kernel(kernels):
+    """Whatever for: XLA has many such pairs."""
+    text = MODULE.replace("all-reduce-start", "reduce-scatter-start")
+    text = text.replace("all-reduce-done", "reduce-scatter-done")
+    others = {kernel.name: kernel for kernel in read_kernels(text)}
+    assert others.keys() == kernels.keys()
+    assert others["reduced"].kind == "collective"
+    assert others["reduced"].meanwhile == ("gemm", "update")
+
+
 def test_a_collective_that_is_waited_for_at_once():
     text = MODULE.replace("all-reduce-start", "all-reduce").replace("all-reduce-done", "copy")
     assert next(k for k in read_kernels(text) if k.name == "reduced").meanwhile == ()

@@ -50,7 +50,9 @@ def sample_windows(height, width, draws, *, flavor, area, aspect_ratio, image_si
     draws = tf.unstack(tf.reshape(draws, [-1, 5, ATTEMPTS]), axis=1)
     candidate_area = height_f * width_f * _between(draws[0], area)
     if flavor == "paper":
-        ratio = tf.exp(_between(draws[1], [math.log(r) for r in aspect_ratio]))
+        log_ratio = _between(draws[1], [math.log(r) for r in aspect_ratio])
+        # Rounded from float64: in float32 the last bit depends on what else is computed at once.
+        ratio = tf.cast(tf.exp(tf.cast(log_ratio, tf.float64)), tf.float32)
     else:
         ratio = _between(draws[1], aspect_ratio)
         ratio = tf.where(draws[4] < 0.5, ratio, 1 / ratio)

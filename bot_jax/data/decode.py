@@ -26,14 +26,14 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"  # how files begin
 
 
 def image_size(encoded, *, apply_exif_orientation: bool, max_pixels: int = MAX_PIXELS):
-    """Height and width of an image, int32 [2], from its header alone.
+    """Height and width of an image, int32 [2], without decoding it.
 
     Args:
       encoded: string scalar.
       apply_exif_orientation: fail for an image that its EXIF tag wants turned.
       max_pixels: fail for an image that declares more, as `config.data.max_image_pixels`.
 
-    The operation fails for a file that TensorFlow cannot decode, as `decode_window` does.
+    The operation fails for an unknown format, and for what `image_limits.py` refuses.
     """
     if apply_exif_orientation:
         upright = tf.debugging.Assert(~_is_turned(encoded), ["turned"])
@@ -86,7 +86,8 @@ def _one_of(condition, then, otherwise, *inputs):
     """`tf.cond` for when nearly all go one way; both are functions of `inputs`, with one result.
 
     What `tf.cond` makes of them is woven into the graph that it stands in, and the many small
-    operations that are passed over take a tenth of the time of decoding a photograph.
+    operations that are passed over take a tenth of the time of decoding a photograph. It marks its
+    operation for that; without the mark the branches stay functions, of which one is called.
     """
     signature = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
     branches = [

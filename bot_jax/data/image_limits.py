@@ -36,7 +36,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 
 def has(encoded, position, magic: bytes):
     """Whether the bytes at `position` are `magic`; also asked of files that are too short."""
-    if not isinstance(position, int) or position:
+    if not isinstance(position, int) or position > 0:  # 0 is a position in every file
         position = tf.clip_by_value(position, 0, tf.strings.length(encoded))
     return tf.strings.substr(encoded, position, len(magic)) == magic
 

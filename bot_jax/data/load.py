@@ -18,7 +18,7 @@ from bot_jax.data.tensorflow_cpu import tf
 _PARALLEL = {"num_parallel_calls": os.cpu_count(), "deterministic": True}
 
 # Images whose windows are chosen at once: these are many small operations, which for one image take
-# a tenth of the time. Their files are in memory meanwhile, so they are not those of a whole batch.
+# a tenth of the time. Not a whole batch, since their files are in memory until then.
 _TOGETHER = 16
 
 
