@@ -23,6 +23,7 @@ from jax.sharding import PartitionSpec as P
 
 from bot_jax.compiler_options import compiler_options
 from bot_jax.errors import InputError
+from bot_jax.models.by_platform import traced_for
 from bot_jax.models.groups import BatchNormGroups
 
 GROUP, MEMBER = "group", "member"
@@ -213,9 +214,11 @@ def sharded(function: Callable, layout: Layout, *, has_float16: bool = False) ->
             in_specs=(P(), P(None, AXES), *(P() for _ in constants)),
             out_specs=P(),
         )
-        return mapped(carry, batch, *constants)
+        with traced_for(platform):
+            return mapped(carry, batch, *constants)
 
-    options = compiler_options(layout.mesh.devices.flat[0].platform, has_float16=has_float16)
+    platform = layout.mesh.devices.flat[0].platform
+    options = compiler_options(platform, has_float16=has_float16)
     return jax.jit(call, donate_argnums=0, compiler_options=options)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from bot_jax.errors import InputError
+from bot_jax.models.by_platform import by_platform
 from bot_jax.models.convolution import convolve
 from bot_jax.models.groups import (
     BatchNormGroups,
@@ -166,7 +167,7 @@ def _statistics(x, groups):
     middle = (slice(None, None, size), *(slice(n // 2, n // 2 + 1) for n in x.shape[1:-1]))
     shift = x[middle].astype(wide).reshape(groups.local, -1)
     # One conversion for each of the two: a shared one is written to memory on a CPU.
-    apart = jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=identity)
+    apart = by_platform(x, cpu=jax.lax.optimization_barrier, default=identity)
     own_mean = group_means(x.astype(wide), groups)
     squares = group_means(jnp.square(apart.astype(wide) - per_example(shift, x)), groups)
     own_var = jnp.maximum(squares - jnp.square(own_mean - shift), 0)

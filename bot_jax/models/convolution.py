@@ -23,6 +23,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.by_platform import by_platform
 from bot_jax.models.sharding import vary_like
 
 # Maps of at most so many pixels are convolved as one product on the CPU: for 2x2 pixels of 512
@@ -56,7 +57,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, valid: bool = False) 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x, kernel, stride, valid):
     options = {"stride": stride, "valid": valid}
-    return jax.lax.platform_dependent(
+    return by_platform(
         x, kernel, cpu=partial(_convolve_cpu, **options), default=partial(_xla, **options)
     )
 
@@ -67,7 +68,7 @@ def _forward(x, kernel, stride, valid):
 
 def _backward(stride, valid, saved, dy):
     options = {"stride": stride, "valid": valid}
-    return jax.lax.platform_dependent(
+    return by_platform(
         *saved,
         dy,
         cpu=partial(_gradients_cpu, **options),

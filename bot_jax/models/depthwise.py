@@ -10,6 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.by_platform import by_platform
 from bot_jax.models.convolution import shifted
 from bot_jax.models.groups import at_least_float32
 from bot_jax.models.sharding import vary_like
@@ -31,7 +32,7 @@ def convolve_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arra
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x, kernel, stride):
-    return jax.lax.platform_dependent(
+    return by_platform(
         x, kernel, cpu=partial(_by_slices, stride=stride), default=partial(_xla, stride=stride)
     )
 
@@ -41,7 +42,7 @@ def _forward(x, kernel, stride):
 
 
 def _backward(stride, saved, dy):
-    return jax.lax.platform_dependent(
+    return by_platform(
         *saved,
         dy,
         cpu=partial(_gradients_cpu, stride=stride),

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bot_jax.models.batch_norm import BatchNorm
+from bot_jax.models.by_platform import by_platform
 from bot_jax.models.convolution import convolve, shifted
 from bot_jax.models.depthwise import convolve_depthwise
 from bot_jax.models.groups import at_least_float32
@@ -144,7 +145,7 @@ def max_pool(x: jax.Array, valid: bool = False) -> jax.Array:
 def _max_pool(x, valid):
     # XLA's own form takes four times as long in bfloat16 on a CPU.
     by_slices = lambda x: functools.reduce(jnp.maximum, _windows(x, valid))  # noqa: E731
-    return jax.lax.platform_dependent(x, cpu=by_slices, default=partial(_xla_max_pool, valid=valid))
+    return by_platform(x, cpu=by_slices, default=partial(_xla_max_pool, valid=valid))
 
 
 def _xla_max_pool(x, valid):

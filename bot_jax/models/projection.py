@@ -37,6 +37,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from bot_jax.models.by_platform import by_platform
 from bot_jax.models.convolution import convolve
 from bot_jax.models.groups import at_least_float32, group_means, over_members, per_example
 from bot_jax.models.rematerialize import keep
@@ -136,7 +137,7 @@ def _covariances(x, g, mean_x, mean_g):
 
     # In float16 such a sum would overflow.
     on_cpu = before if x.dtype == jnp.bfloat16 else after
-    return jax.lax.platform_dependent(x, g, cpu=on_cpu, default=after)
+    return by_platform(x, g, cpu=on_cpu, default=after)
 
 
 def _means_of_products(x, y, precision):
